@@ -1,0 +1,1 @@
+"""A typed gRPC server for GLM chat models."""

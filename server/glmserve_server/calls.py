@@ -1,0 +1,44 @@
+"""The call that is being answered: its request id, and what its log line says."""
+
+import contextvars
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Final
+
+_SANE_ID: Final = re.compile(r"[!-~]{1,128}")
+
+
+@dataclass(slots=True)
+class Call:
+    """One RPC, from its arrival."""
+
+    method: str
+    request_id: str
+    notes: dict[str, str | int] = field(default_factory=dict)
+    begun: float = field(default_factory=time.perf_counter)
+
+    def line(self, outcome: str) -> str:
+        """The log line; nothing of prompts and answers is in it."""
+        milliseconds = (time.perf_counter() - self.begun) * 1000
+        notes = "".join(f" {key}={value}" for key, value in self.notes.items())
+        return f"{self.method} {outcome} {milliseconds:.1f}ms{notes} request_id={self.request_id}"
+
+
+_current: contextvars.ContextVar[Call | None] = contextvars.ContextVar("call", default=None)
+
+
+def begin(method: str, request_id: str | None) -> Call:
+    """Begins the call of this task; a request id that is missing or not printable is made anew."""
+    if request_id is None or not _SANE_ID.fullmatch(request_id):
+        request_id = str(uuid.uuid4())
+    call = Call(method=method, request_id=request_id)
+    _current.set(call)
+    return call
+
+
+def note(**notes: str | int) -> None:
+    """Adds to the log line of the current call, if there is one."""
+    if (call := _current.get()) is not None:
+        call.notes.update(notes)

@@ -1,0 +1,165 @@
+"""What both faces call: checks a request, runs it, and gives its answer whole or piece by piece."""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import AsyncGenerator, Sequence
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc.status_pb2 import Status
+
+from glmserve.v1 import message_pb2
+from glmserve.v1.chat_pb2 import (
+    ChatCompletionRequest,
+    Choice,
+    CreateChatCompletionResponse,
+    Started,
+    StreamChatCompletionResponse,
+)
+from glmserve.v1.content_pb2 import ContentPart
+from glmserve.v1.message_pb2 import Message
+from glmserve.v1.model_pb2 import Model
+from glmserve.v1.token_pb2 import CountTokensRequest, CountTokensResponse
+from glmserve_server import calls, errors, fates, validation
+from glmserve_server.catalogue import Catalogue, Entry
+from glmserve_server.errors import DeadlineExceeded
+
+
+class Chat:
+    """The server's work, apart from any wire. Raises `ServeError`; also the gateway's `Backend`."""
+
+    def __init__(self, catalogue: Catalogue, *, time_limit: float, refuse_unsupported: bool) -> None:
+        self._catalogue = catalogue
+        self._time_limit = time_limit
+        self._refuse_unsupported = refuse_unsupported
+
+    async def create_chat_completion(self, request: ChatCompletionRequest, /) -> CreateChatCompletionResponse:
+        """The whole answer."""
+        fold = Fold()
+        async with contextlib.aclosing(self.stream_chat_completion(request)) as events:
+            async for event in events:
+                fold.add(event)
+        return fold.response()
+
+    async def stream_chat_completion(
+        self, request: ChatCompletionRequest, /
+    ) -> AsyncGenerator[StreamChatCompletionResponse, None]:
+        """The answer as it is made; closing the generator stops the model."""
+        entry = self._catalogue.find(request.model)
+        calls.note(model=entry.id)
+        ignored = self._checked(request, entry)
+        deadline = asyncio.get_running_loop().time() + self._time_limit
+        async with contextlib.aclosing(entry.engine.generate(request)) as events:
+            while (event := await self._next(events, deadline)) is not None:
+                if event.HasField("started"):
+                    _complete(event.started, entry, ignored)
+                elif event.HasField("usage"):
+                    calls.note(prompt_tokens=event.usage.prompt_tokens, completion_tokens=event.usage.completion_tokens)
+                yield event
+
+    async def count_tokens(self, request: CountTokensRequest, /) -> CountTokensResponse:
+        """The size of a conversation."""
+        entry = self._catalogue.find(request.chat.model)
+        calls.note(model=entry.id)
+        self._checked(request.chat, entry)
+        ids = await entry.engine.tokenize(request.chat)
+        return CountTokensResponse(
+            prompt_tokens=len(ids),
+            context_length=entry.engine.context_length,
+            token_ids=ids if request.include_token_ids else [],
+        )
+
+    def list_models(self) -> Sequence[Model]:
+        """All models."""
+        return [entry.describe() for entry in self._catalogue.entries]
+
+    def get_model(self, name: str, /) -> Model:
+        """The model of that name."""
+        return self._catalogue.find(name).describe()
+
+    def status_of(self, error: Exception, /) -> Status:
+        """The status that tells a caller of `error`."""
+        return errors.status_of(error)
+
+    def _checked(self, request: ChatCompletionRequest, entry: Entry) -> list[str]:
+        """Returns the preferences that will be ignored."""
+        validation.check(request)
+        return fates.settle(request, entry.engine.capabilities, refuse=self._refuse_unsupported)
+
+    async def _next(
+        self, events: AsyncGenerator[StreamChatCompletionResponse, None], deadline: float
+    ) -> StreamChatCompletionResponse | None:
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await anext(events, None)
+        except TimeoutError:
+            raise DeadlineExceeded(f"The answer took longer than {self._time_limit:g} seconds.") from None
+
+
+class Fold:
+    """Puts the events of an answer together again."""
+
+    def __init__(self) -> None:
+        self._started = Started()
+        self._response = CreateChatCompletionResponse()
+        self._texts: dict[int, list[str]] = {}
+
+    def add(self, event: StreamChatCompletionResponse) -> None:
+        """The next event."""
+        match event.WhichOneof("event"):
+            case "started":
+                started = event.started
+                self._response.MergeFrom(
+                    CreateChatCompletionResponse(
+                        id=started.id, model=started.model, created=started.created, ignored=started.ignored
+                    )
+                )
+            case "usage":
+                self._response.usage.CopyFrom(event.usage)
+            case "text":
+                self._texts.setdefault(event.text.choice_index, []).append(event.text.text)
+                self._choice(event.text.choice_index).logprobs.extend(event.text.logprobs)
+            case "reasoning":
+                self._choice(event.reasoning.choice_index).message.reasoning_content += event.reasoning.text
+            case "tool_call":
+                self._add_tool_call(event)
+            case "finished":
+                self._finish(event)
+
+    def response(self) -> CreateChatCompletionResponse:
+        """The whole answer, once all events have been added."""
+        for index, texts in self._texts.items():
+            self._choice(index).message.content.append(ContentPart(text="".join(texts)))
+        self._texts = {}
+        return self._response
+
+    def _choice(self, index: int) -> Choice:
+        while len(self._response.choices) <= index:
+            number = len(self._response.choices)
+            self._response.choices.add(index=number, message=Message(role=message_pb2.ROLE_ASSISTANT))
+        return self._response.choices[index]
+
+    def _add_tool_call(self, event: StreamChatCompletionResponse) -> None:
+        delta = event.tool_call
+        calls_so_far = self._choice(delta.choice_index).message.tool_calls
+        if delta.index == len(calls_so_far):
+            calls_so_far.add(id=delta.id, name=delta.name)
+        calls_so_far[delta.index].arguments_json += delta.arguments_json
+
+    def _finish(self, event: StreamChatCompletionResponse) -> None:
+        finished = event.finished
+        choice = self._choice(finished.choice_index)
+        choice.finish_reason = finished.finish_reason
+        match finished.WhichOneof("stopped_by"):
+            case "stop_string":
+                choice.stop_string = finished.stop_string
+            case "stop_token":
+                choice.stop_token = finished.stop_token
+
+
+def _complete(started: Started, entry: Entry, ignored: list[str]) -> None:
+    started.id = f"chatcmpl-{uuid.uuid4().hex}"
+    started.model = entry.id
+    started.created.CopyFrom(Timestamp(seconds=int(time.time())))
+    started.ignored.extend(ignored)

@@ -1,0 +1,97 @@
+"""The sub-commands `up` and `serve`; heavy imports wait until one is called."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(help="Port of OpenAI's API; 0 picks a free one.")]
+GrpcPort = Annotated[int, typer.Option(help="Port of the gRPC server; 0 picks a free one.")]
+Models = Annotated[
+    list[str], typer.Option("--model", help="A model to serve: tiny-glm4, scripted, or a chatglm.cpp file. Repeatable.")
+]
+Workers = Annotated[int | None, typer.Option(help="Processes per model.", show_default="from the CPUs")]
+Threads = Annotated[int | None, typer.Option(help="Threads per process.", show_default="from the CPUs")]
+ContextLength = Annotated[int, typer.Option(help="Most tokens of prompt and answer, if the model has as many.")]
+QueueLimit = Annotated[int, typer.Option(help="Requests that may wait for a model; more are refused.")]
+TimeLimit = Annotated[float, typer.Option(help="Seconds that an answer may take.")]
+Grace = Annotated[float, typer.Option(help="Seconds that running answers have to end when the server stops.")]
+Unsupported = Annotated[
+    str, typer.Option(help="What becomes of preferences that a model cannot honour: ignore (and name them) or refuse.")
+]
+ReadyFile = Annotated[Path | None, typer.Option(help="File that gets the addresses, as JSON, once everything answers.")]
+
+
+def up(
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    grpc_port: GrpcPort = 50051,
+    model: Models = ["tiny-glm4"],  # noqa: B006 (typer copies it)
+    workers: Workers = None,
+    threads: Threads = None,
+    context_length: ContextLength = 8192,
+    queue_limit: QueueLimit = 64,
+    time_limit: TimeLimit = 600.0,
+    grace: Grace = 30.0,
+    unsupported: Unsupported = "ignore",
+    ready_file: ReadyFile = None,
+) -> None:
+    """Serve a model over gRPC and, through Envoy, over OpenAI's HTTP API."""
+    _run(
+        edge=True,
+        host=host,
+        port=port,
+        grpc_port=grpc_port,
+        models=tuple(model),
+        workers=workers,
+        threads=threads,
+        context_length=context_length,
+        queue_limit=queue_limit,
+        time_limit=time_limit,
+        grace=grace,
+        unsupported=unsupported,
+        ready_file=ready_file,
+    )
+
+
+def serve(
+    host: Host = "127.0.0.1",
+    grpc_port: GrpcPort = 50051,
+    model: Models = ["tiny-glm4"],  # noqa: B006 (typer copies it)
+    workers: Workers = None,
+    threads: Threads = None,
+    context_length: ContextLength = 8192,
+    queue_limit: QueueLimit = 64,
+    time_limit: TimeLimit = 600.0,
+    grace: Grace = 30.0,
+    unsupported: Unsupported = "ignore",
+    ready_file: ReadyFile = None,
+) -> None:
+    """Serve a model over gRPC alone."""
+    _run(
+        edge=False,
+        host=host,
+        grpc_port=grpc_port,
+        models=tuple(model),
+        workers=workers,
+        threads=threads,
+        context_length=context_length,
+        queue_limit=queue_limit,
+        time_limit=time_limit,
+        grace=grace,
+        unsupported=unsupported,
+        ready_file=ready_file,
+    )
+
+
+def _run(*, edge: bool, **choices: Any) -> None:
+    from glmserve_server.settings import Settings, SettingsError
+
+    try:
+        settings = Settings(**choices)
+    except SettingsError as error:
+        raise typer.BadParameter(str(error)) from None
+    from glmserve_server.run import run
+
+    raise typer.Exit(run(settings, edge=edge))

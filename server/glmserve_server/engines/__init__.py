@@ -1,0 +1,1 @@
+"""The engines: what turns a chat request into deltas."""

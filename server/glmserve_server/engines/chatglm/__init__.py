@@ -1,0 +1,1 @@
+"""The engine that runs chatglm-cpp in worker processes."""

@@ -1,0 +1,50 @@
+"""What every engine offers: a chat request in, the events of its answer out."""
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from glmserve.v1.chat_pb2 import ChatCompletionRequest, StreamChatCompletionResponse
+from glmserve.v1.model_pb2 import Capabilities
+
+Events = AsyncGenerator[StreamChatCompletionResponse, None]
+
+
+class Engine(Protocol):
+    """Runs one model.
+
+    An engine gets requests that are checked already and ask for nothing that its capabilities lack. It knows nothing
+    of ids, names and times of answers: it leaves these fields of `started` empty.
+    """
+
+    kind: str
+    """What `Model.engine` shows."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What requests may ask for."""
+        ...
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that prompt and answer may have together."""
+        ...
+
+    async def start(self) -> None:
+        """Gets ready to answer. Raises `ModelUnavailable` when that cannot be."""
+        ...
+
+    async def aclose(self) -> None:
+        """Ends everything that was started; may be called twice."""
+        ...
+
+    def generate(self, request: ChatCompletionRequest) -> Events:
+        """The events of an answer as the contract orders them: `started` first, `usage` last.
+
+        Errors that the caller can mend (`InvalidArgument`) are raised before the first event. Closing the generator
+        stops the model.
+        """
+        ...
+
+    async def tokenize(self, request: ChatCompletionRequest) -> list[int]:
+        """The token ids of the prompt that `generate` would run."""
+        ...

@@ -1,0 +1,113 @@
+"""An engine without a model: it says the last user message back, word by word. For tests, demos and measurements.
+
+A message that begins with a slash is a command:
+
+    /fail            fails before the first word
+    /fail after N    fails after N words
+    /slow            goes on for ever, a word every 10 ms
+    /count N         says the numbers from 1 to N as fast as it can
+
+A word and the space before it is a token.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from itertools import count
+
+from glmserve.v1 import chat_pb2, message_pb2
+from glmserve.v1.chat_pb2 import (
+    ChatCompletionRequest,
+    Finished,
+    Started,
+    StreamChatCompletionResponse,
+    TextDelta,
+    Usage,
+)
+from glmserve.v1.model_pb2 import Capabilities
+from glmserve_server.engines.engine import Events
+from glmserve_server.errors import ContextLengthExceeded, WorkerDied
+from glmserve_server.text import StopStrings
+
+_WORD = re.compile(r"\s*\S+")
+
+
+class ScriptedEngine:
+    """Deterministic; honours `stop` and `max_completion_tokens`, and no other parameter."""
+
+    kind = "scripted"
+    capabilities = Capabilities(max_choices=1)
+    context_length = 4096
+
+    async def start(self) -> None:
+        """Nothing to get ready."""
+
+    async def aclose(self) -> None:
+        """Nothing to end."""
+
+    async def tokenize(self, request: ChatCompletionRequest) -> list[int]:
+        """One id per word of all messages, from 0."""
+        return list(range(sum(len(_words(_text(message))) for message in request.messages)))
+
+    async def generate(self, request: ChatCompletionRequest) -> Events:
+        """See `Engine.generate`."""
+        prompt_tokens = len(await self.tokenize(request))
+        room = self.context_length - prompt_tokens
+        if room < 1:
+            raise ContextLengthExceeded(
+                f"This model's maximum context length is {self.context_length} tokens, but the messages have "
+                f"{prompt_tokens} tokens.",
+                field="messages",
+            )
+        limit = min(request.max_completion_tokens or room, room)
+        words = _script(request)
+        first = await anext(words, None)  # a script that fails at once does so before anything is sent
+        yield StreamChatCompletionResponse(started=Started(prompt_tokens=prompt_tokens))
+
+        stops, finished, used = StopStrings(request.stop), Finished(finish_reason=chat_pb2.FINISH_REASON_STOP), 0
+        while first is not None:
+            if used == limit:
+                finished = Finished(finish_reason=chat_pb2.FINISH_REASON_LENGTH)
+                break
+            used += 1
+            if text := stops.feed(first):
+                yield StreamChatCompletionResponse(text=TextDelta(text=text))
+            if stops.matched is not None:
+                finished = Finished(finish_reason=chat_pb2.FINISH_REASON_STOP, stop_string=stops.matched)
+                break
+            first = await anext(words, None)
+        if text := stops.flush():
+            yield StreamChatCompletionResponse(text=TextDelta(text=text))
+        yield StreamChatCompletionResponse(finished=finished)
+        yield StreamChatCompletionResponse(usage=Usage(prompt_tokens=prompt_tokens, completion_tokens=used))
+
+
+async def _script(request: ChatCompletionRequest) -> AsyncIterator[str]:
+    users = [message for message in request.messages if message.role == message_pb2.ROLE_USER]
+    text = _text(users[-1]) if users else ""
+    match text.split():
+        case ["/fail"]:
+            raise WorkerDied("The script failed before the first word.")
+        case ["/fail", "after", number] if number.isdecimal():
+            for index in range(int(number)):
+                yield "word" if index == 0 else " word"
+            raise WorkerDied(f"The script failed after {number} words.")
+        case ["/slow"]:
+            for index in count():
+                yield f" {index}"
+                await asyncio.sleep(0.01)
+        case ["/count", number] if number.isdecimal():
+            for index in range(1, int(number) + 1):
+                yield f" {index}"
+                await asyncio.sleep(0)
+        case _:
+            for word in _words(text):
+                yield word
+
+
+def _text(message: message_pb2.Message) -> str:
+    return "".join(part.text for part in message.content)
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text)

@@ -1,0 +1,125 @@
+"""What can go wrong, and what it is called on the wire.
+
+    ServeError
+    ├── InvalidArgument          a field is missing, of the wrong form or out of range
+    │   ├── Unsupported          the model cannot do what the request requires
+    │   └── ContextLengthExceeded
+    ├── ModelNotFound
+    ├── QueueFull
+    ├── DeadlineExceeded
+    ├── WorkerDied
+    ├── ShuttingDown
+    └── ModelUnavailable
+
+The code raises these; `status_of` alone knows gRPC's codes and `google.rpc` details (https://google.aip.dev/193).
+"""
+
+from typing import ClassVar, Final
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from glmserve.v1 import error_pb2
+
+DOMAIN: Final = "glmserve"
+
+
+class ServeError(Exception):
+    """A failure that the caller is told about: its text is meant for them."""
+
+    retry_after: ClassVar[float | None] = None
+    """Seconds after which the same call may succeed; None: it will not."""
+
+
+class InvalidArgument(ServeError):
+    """A field of the request is missing, of the wrong form or out of range."""
+
+    def __init__(self, message: str, *, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Unsupported(InvalidArgument):
+    """The request requires something that the model cannot do."""
+
+
+class ContextLengthExceeded(InvalidArgument):
+    """The prompt leaves no room for an answer in the model's context."""
+
+
+class ModelNotFound(ServeError):
+    """There is no model of that name."""
+
+
+class QueueFull(ServeError):
+    """Too many requests wait for this model already."""
+
+    retry_after = 1.0
+
+
+class DeadlineExceeded(ServeError):
+    """The answer took longer than the server allows."""
+
+
+class WorkerDied(ServeError):
+    """The process that ran the model ended in the middle of the answer."""
+
+    retry_after = 1.0
+
+
+class ShuttingDown(ServeError):
+    """The server takes no new requests."""
+
+    retry_after = 1.0
+
+
+class ModelUnavailable(ServeError):
+    """The model cannot be run at present."""
+
+    retry_after = 5.0
+
+
+_WIRE: Final[dict[type[ServeError], tuple[grpc.StatusCode, error_pb2.ErrorReason.ValueType]]] = {
+    InvalidArgument: (grpc.StatusCode.INVALID_ARGUMENT, error_pb2.ERROR_REASON_INVALID_ARGUMENT),
+    Unsupported: (grpc.StatusCode.INVALID_ARGUMENT, error_pb2.ERROR_REASON_UNSUPPORTED),
+    ContextLengthExceeded: (grpc.StatusCode.INVALID_ARGUMENT, error_pb2.ERROR_REASON_CONTEXT_LENGTH_EXCEEDED),
+    ModelNotFound: (grpc.StatusCode.NOT_FOUND, error_pb2.ERROR_REASON_MODEL_NOT_FOUND),
+    QueueFull: (grpc.StatusCode.RESOURCE_EXHAUSTED, error_pb2.ERROR_REASON_QUEUE_FULL),
+    DeadlineExceeded: (grpc.StatusCode.DEADLINE_EXCEEDED, error_pb2.ERROR_REASON_DEADLINE_EXCEEDED),
+    WorkerDied: (grpc.StatusCode.UNAVAILABLE, error_pb2.ERROR_REASON_WORKER_DIED),
+    ShuttingDown: (grpc.StatusCode.UNAVAILABLE, error_pb2.ERROR_REASON_SHUTTING_DOWN),
+    ModelUnavailable: (grpc.StatusCode.UNAVAILABLE, error_pb2.ERROR_REASON_MODEL_UNAVAILABLE),
+}
+
+
+def status_of(error: Exception) -> status_pb2.Status:
+    """The status that tells a caller of `error`; an unforeseen error becomes INTERNAL and keeps its text to itself."""
+    if not isinstance(error, ServeError):
+        return _status(
+            grpc.StatusCode.INTERNAL, error_pb2.ERROR_REASON_INTERNAL, "The server failed; its log has the reason."
+        )
+    code, reason = _WIRE[type(error)]
+    details: list[Message] = []
+    if isinstance(error, InvalidArgument):
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=str(error))
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if error.retry_after is not None:
+        delay = duration_pb2.Duration()
+        delay.FromNanoseconds(int(error.retry_after * 1e9))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    return _status(code, reason, str(error), *details)
+
+
+def _status(
+    code: grpc.StatusCode, reason: error_pb2.ErrorReason.ValueType, message: str, *details: Message
+) -> status_pb2.Status:
+    info = error_details_pb2.ErrorInfo(reason=error_pb2.ErrorReason.Name(reason), domain=DOMAIN)
+    return status_pb2.Status(code=code.value[0], message=message, details=[_packed(info), *map(_packed, details)])
+
+
+def _packed(message: Message) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed

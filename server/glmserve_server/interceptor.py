@@ -1,0 +1,100 @@
+"""The one interceptor around all RPCs: request ids, errors to status, and a log line per call."""
+
+from __future__ import annotations  # the stubs make generic what grpc does not
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+from grpc_status import rpc_status
+from typing_extensions import override
+
+from glmserve_server import calls
+from glmserve_server.calls import Call
+from glmserve_server.errors import ServeError, status_of
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+logger = logging.getLogger("glmserve.calls")
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Handlers are coroutines (unary) or async generators (streams), which are closed as soon as the caller leaves."""
+
+    @override
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """Wraps the handler of one call."""
+        handler: Any = await continuation(handler_call_details)
+        name = handler_call_details.method.removeprefix("/")
+        if handler is None or not name.startswith("glmserve."):
+            return handler  # type: ignore[no-any-return]
+        if handler.response_streaming:
+            wrap, method = grpc.unary_stream_rpc_method_handler, _streaming(name, handler.unary_stream)
+        else:
+            wrap, method = grpc.unary_unary_rpc_method_handler, _unary(name, handler.unary_unary)
+        return wrap(method, handler.request_deserializer, handler.response_serializer)
+
+
+def _unary(name: str, handler: Callable[[Any, Context], Awaitable[Any]]) -> Any:
+    async def call(request: Any, context: Context) -> Any:
+        async with _observed(name, context):
+            return await handler(request, context)
+
+    return call
+
+
+def _streaming(name: str, handler: Callable[[Any, Context], Any]) -> Any:
+    async def call(request: Any, context: Context) -> None:
+        # Written here and not by gRPC, so that a cancelled call closes the generator at once.
+        async with _observed(name, context), contextlib.aclosing(handler(request, context)) as responses:
+            async for response in responses:
+                await context.write(response)
+
+    return call
+
+
+@contextlib.asynccontextmanager
+async def _observed(name: str, context: Context) -> AsyncIterator[None]:
+    metadata = dict(context.invocation_metadata() or ())
+    call = calls.begin(name, _text(metadata.get("x-request-id")))
+    context.set_trailing_metadata((("x-request-id", call.request_id),))
+    try:
+        yield
+    except asyncio.CancelledError:
+        logger.info(call.line("CANCELLED"))
+        raise
+    except grpc.aio.AbortError:
+        logger.info(call.line(grpc_name(context.code())))
+        raise
+    except Exception as error:  # noqa: BLE001 (whatever it is, the caller gets a status and the log the reason)
+        await _abort(error, call, context)
+    else:
+        logger.info(call.line("OK"))
+
+
+async def _abort(error: Exception, call: Call, context: Context) -> None:
+    status = rpc_status.to_status(status_of(error))
+    line = call.line(grpc_name(status.code))
+    if isinstance(error, ServeError):
+        logger.info("%s: %s", line, error)
+    else:
+        logger.error("%s", line, exc_info=error)
+    await context.abort_with_status(status)
+
+
+def grpc_name(code: object) -> str:
+    """The name of a status code, which grpc.aio gives as an enum or as a number."""
+    if isinstance(code, int):
+        return next((member.name for member in grpc.StatusCode if member.value[0] == code), str(code))
+    return code.name if isinstance(code, grpc.StatusCode) else "UNKNOWN"
+
+
+def _text(value: str | bytes | None) -> str | None:
+    return value if isinstance(value, str) else None

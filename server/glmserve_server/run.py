@@ -1,0 +1,105 @@
+"""From the first line on the terminal to the last: starts, announces, waits, drains."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from glmserve_server import cpus, wiring
+from glmserve_server.errors import ModelUnavailable
+from glmserve_server.server import AddressInUse, Server
+from glmserve_server.settings import Settings
+
+_console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class EdgeLost(Exception):
+    """Envoy has ended by itself."""
+
+
+def run(settings: Settings, *, edge: bool) -> int:
+    """Serves until SIGINT or SIGTERM, with Envoy in front if `edge`. Returns the exit status.
+
+    The first signal lets running calls end, the second does not wait for them.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        asyncio.run(_serve(settings, edge=edge))
+    except (ModelUnavailable, AddressInUse, EdgeLost, wiring.EdgeError) as error:
+        _console.print(f"[red]glmserve:[/] {error}")
+        return 1
+    return 0
+
+
+async def _serve(settings: Settings, *, edge: bool) -> None:
+    with _cancelled_by_signals(), contextlib.suppress(asyncio.CancelledError):
+        async with contextlib.AsyncExitStack() as stack:
+            plan = cpus.plan(settings.workers, settings.threads)
+            _console.print(f"glmserve: loading {', '.join(settings.models)} with {plan.reason}")
+            server = await stack.enter_async_context(wiring.build_server(settings))
+            addresses = {"grpc": server.address}
+            lost: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            if edge:
+                envoy = await stack.enter_async_context(wiring.build_edge(settings, server))
+                addresses |= {"openai": envoy.openai_url, "admin": envoy.admin_url}
+                lost = asyncio.ensure_future(envoy.wait())
+            stack.enter_context(_announced(addresses, server.models[0], settings.ready_file))
+            await _until_signal(lost, server)
+
+
+async def _until_signal(lost: asyncio.Future[int], server: Server) -> None:
+    try:
+        raise EdgeLost(f"Envoy ended by itself, with status {await lost}")
+    except asyncio.CancelledError:
+        _console.print("glmserve: finishing what runs; once more to stop at once")
+        await server.drain()
+
+
+@contextlib.contextmanager
+def _cancelled_by_signals() -> Iterator[None]:
+    """SIGINT and SIGTERM cancel the current task, as often as they come."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)  # type: ignore[union-attr]  # a coroutine runs in a task
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def _announced(addresses: Mapping[str, str], model: str, ready_file: Path | None) -> Iterator[None]:
+    if "openai" in addresses:
+        _console.print(f"  OpenAI  {addresses['openai']}")
+    _console.print(f"  gRPC    {addresses['grpc']}")
+    _console.print(f"  try     {_example(addresses, model)}", markup=False)
+    if ready_file is None:
+        yield
+        return
+    _write_whole(ready_file, json.dumps(addresses) + "\n")
+    try:
+        yield
+    finally:
+        ready_file.unlink(missing_ok=True)
+
+
+def _example(addresses: Mapping[str, str], model: str) -> str:
+    question = "What is the capital of France?"
+    if "openai" not in addresses:
+        return f'glmserve ask --grpc {addresses["grpc"]} --model {model} "{question}"'
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": question}]})
+    return f"curl {addresses['openai']}/chat/completions --json '{body}'"
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Writes so that a reader sees the whole text or nothing."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(text)
+    part.replace(path)

@@ -1,0 +1,87 @@
+"""The gRPC server: opened with everything that it serves, drained before it is closed."""
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Final, Self
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from glmserve_server.catalogue import Catalogue
+from glmserve_server.interceptor import CallInterceptor
+
+MAX_MESSAGE_BYTES: Final = 40 * 1024 * 1024
+"""More than the edge lets through (32 MiB), so that only the edge's limit is ever met there."""
+
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.so_reuseport", 0),  # a second server on the same port is an error, not a coin toss
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+)
+
+
+class AddressInUse(Exception):
+    """The address cannot be listened on."""
+
+
+class Server:
+    """Serves while its block is entered: `async with Server(...) as server: ...; await server.drain()`."""
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        services: Sequence[tuple[str, Callable[[grpc.aio.Server], None]]],
+        catalogue: Catalogue,
+        grace: float,
+    ) -> None:
+        """`services`: the full name of each and what adds it. `grace`: seconds that calls have to end when draining.
+
+        Raises `AddressInUse`.
+        """
+        self._catalogue = catalogue
+        self._grace = grace
+        self._health = health.aio.HealthServicer()
+        self._names = [name for name, _ in services]
+        self._server = grpc.aio.server(interceptors=[CallInterceptor()], options=_OPTIONS)
+        for _, add in services:
+            add(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection([*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
+        try:
+            self.port = self._server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError:
+            raise AddressInUse(f"cannot listen on {host}:{port}: the port is taken, or not this machine's") from None
+        self.address = f"{host}:{self.port}"
+
+    @property
+    def models(self) -> list[str]:
+        """The ids of the models."""
+        return [entry.id for entry in self._catalogue.entries]
+
+    async def __aenter__(self) -> Self:
+        """Starts the engines, then listens."""
+        await self._catalogue.start()
+        await self._server.start()
+        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        return self
+
+    async def drain(self) -> None:
+        """Says NOT_SERVING, takes no new calls, and lets those that run end, for up to the grace time."""
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._server.stop(self._grace)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Ends what still runs, then the engines."""
+        await self._server.stop(0)
+        await self._catalogue.aclose()
+
+    async def _set_health(self, status: int) -> None:
+        for name in ("", *self._names):
+            await self._health.set(name, status)

@@ -1,0 +1,46 @@
+"""The configuration: read once from the command line, checked, frozen, handed down."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class SettingsError(Exception):
+    """A setting has a value that cannot be; the text names both."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operator can choose. Times are in seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    grpc_port: int = 50051
+    models: tuple[str, ...] = ("tiny-glm4",)
+    workers: int | None = None
+    threads: int | None = None
+    context_length: int = 8192
+    queue_limit: int = 64
+    time_limit: float = 600.0
+    grace: float = 30.0
+    unsupported: str = "ignore"
+    ready_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Raises `SettingsError`."""
+        _check("--port", self.port, 0, 65535)
+        _check("--grpc-port", self.grpc_port, 0, 65535)
+        _check("--workers", self.workers, 1, 256)
+        _check("--threads", self.threads, 1, 256)
+        _check("--context-length", self.context_length, 16, 1 << 24)
+        _check("--queue-limit", self.queue_limit, 0, 1 << 16)
+        _check("--time-limit", self.time_limit, 1, 86400)
+        _check("--grace", self.grace, 0, 3600)
+        if self.unsupported not in ("ignore", "refuse"):
+            raise SettingsError(f"--unsupported must be ignore or refuse, not {self.unsupported!r}")
+        if len(set(self.models)) < len(self.models) or not self.models:
+            raise SettingsError("--model must name at least one model, and each only once")
+
+
+def _check(name: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not low <= value <= high:
+        raise SettingsError(f"{name} must be between {low} and {high}, not {value}")

@@ -1,0 +1,97 @@
+"""Puts the server together: the one place that knows every part."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import grpc
+
+from glmserve.v1 import chat_pb2_grpc, model_pb2_grpc, openai_pb2_grpc, token_pb2_grpc
+from glmserve_gateway.envoy import Envoy
+from glmserve_gateway.envoy import EnvoyError as EdgeError
+from glmserve_gateway.service import OpenAIServicer
+from glmserve_server import cpus
+from glmserve_server.catalogue import Catalogue, Entry
+from glmserve_server.chat import Chat
+from glmserve_server.engines.chatglm.engine import ChatGlmEngine, SamplingDefaults
+from glmserve_server.engines.engine import Engine
+from glmserve_server.engines.scripted import ScriptedEngine
+from glmserve_server.errors import ModelUnavailable
+from glmserve_server.server import Server
+from glmserve_server.services import ChatServicer, ModelServicer, TokenServicer
+from glmserve_server.settings import Settings
+
+__all__ = ["EMBEDDED", "EdgeError", "build_edge", "build_server"]
+
+EMBEDDED: Final = {path.stem: path for path in (Path(__file__).parent / "embedded").glob("*.bin")}
+"""The models that come with the server, by name."""
+
+_EMBEDDED_SAMPLING: Final = SamplingDefaults(temperature=0.0)
+"""A very small model is at its best when it says what it finds likeliest."""
+
+_FILE_SAMPLING: Final = SamplingDefaults(temperature=0.8, top_p=0.8)
+"""As in the generation_config.json of THUDM's glm-4-9b-chat."""
+
+
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 (where to reach what listens everywhere)
+
+
+def build_server(settings: Settings) -> Server:
+    """A server with all that the settings name, not yet started.
+
+    Raises `ModelUnavailable` for a model that cannot be served, `AddressInUse` for the port.
+    """
+    catalogue = Catalogue([_entry(name, settings) for name in settings.models])
+    chat = Chat(catalogue, time_limit=settings.time_limit, refuse_unsupported=settings.unsupported == "refuse")
+    return Server(
+        host=settings.host, port=settings.grpc_port, services=_services(chat), catalogue=catalogue, grace=settings.grace
+    )
+
+
+def build_edge(settings: Settings, server: Server) -> Envoy:
+    """Envoy in front of a server on this machine, not yet started; starting raises `EdgeError`."""
+    host = _LOOPBACK.get(settings.host, settings.host)
+    return Envoy(grpc=f"{host}:{server.port}", host=settings.host, port=settings.port)
+
+
+def _services(chat: Chat) -> list[tuple[str, Callable[[grpc.aio.Server], None]]]:
+    return [
+        (
+            "glmserve.v1.ChatService",
+            lambda server: chat_pb2_grpc.add_ChatServiceServicer_to_server(ChatServicer(chat), server),
+        ),
+        (
+            "glmserve.v1.ModelService",
+            lambda server: model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(chat), server),
+        ),
+        (
+            "glmserve.v1.TokenService",
+            lambda server: token_pb2_grpc.add_TokenServiceServicer_to_server(TokenServicer(chat), server),
+        ),
+        (
+            "glmserve.v1.OpenAIService",
+            lambda server: openai_pb2_grpc.add_OpenAIServiceServicer_to_server(OpenAIServicer(chat), server),
+        ),
+    ]
+
+
+def _entry(name: str, settings: Settings) -> Entry:
+    if name == ScriptedEngine.kind:
+        return Entry(id=name, engine=ScriptedEngine())
+    if name in EMBEDDED:
+        return Entry(id=name, engine=_chatglm(EMBEDDED[name], _EMBEDDED_SAMPLING, settings))
+    path = Path(name)
+    if not path.is_file():
+        known = ", ".join([*sorted(EMBEDDED), ScriptedEngine.kind])
+        raise ModelUnavailable(f"{name}: neither a model file nor one of: {known}")
+    return Entry(id=path.stem, engine=_chatglm(path, _FILE_SAMPLING, settings))
+
+
+def _chatglm(path: Path, defaults: SamplingDefaults, settings: Settings) -> Engine:
+    return ChatGlmEngine(
+        path,
+        plan=cpus.plan(settings.workers, settings.threads),
+        context_length=settings.context_length,
+        queue_limit=settings.queue_limit,
+        defaults=defaults,
+    )
