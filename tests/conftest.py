@@ -1,0 +1,29 @@
+"""The servers and callers that tests share."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import pytest
+
+from faces import Face, opened
+from running import MODEL, Glmserve
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Glmserve]:
+    """A server with Envoy, the embedded model and the scripted engine. Tests leave it as they found it."""
+    with Glmserve("up", "--model", MODEL, "--model", "scripted") as running:
+        yield running
+
+
+@pytest.fixture(params=["grpc", "http"])
+def face(request: pytest.FixtureRequest, server: Glmserve) -> Iterator[Face]:
+    """Both ways to `server`, one after the other."""
+    with opened(request.param, server) as way:
+        yield way
+
+
+@pytest.fixture(params=["grpc", "http"])
+def way(request: pytest.FixtureRequest) -> Callable[[Glmserve], AbstractContextManager[Face]]:
+    """Opens both ways to a server of the test's own, one after the other."""
+    return lambda server: opened(request.param, server)

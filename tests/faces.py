@@ -1,0 +1,221 @@
+"""One chat call over either face, with the same words for what comes back."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import grpc
+import openai
+from glmserve.v1 import chat_pb2, message_pb2
+from glmserve.v1.chat_pb2 import ChatCompletionRequest
+from glmserve.v1.chat_pb2_grpc import ChatServiceStub
+from glmserve.v1.content_pb2 import ContentPart
+from glmserve.v1.message_pb2 import Message
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from openai.types.chat import ChatCompletionChunk
+
+from running import Glmserve
+
+Turn = tuple[str, str]
+"""A role, as OpenAI calls it, and what is said."""
+
+
+@dataclass
+class Reply:
+    """An answer, whole or put together from its pieces."""
+
+    text: str = ""
+    finish: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    ignored: list[str] = field(default_factory=list)
+
+
+class Refused(Exception):
+    """An error, as the caller sees it: HTTP's status number, the parameter, OpenAI's code, the message."""
+
+    def __init__(self, status: int, param: str | None, code: str | None, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.param = param
+        self.code = code
+
+
+class Face(Protocol):
+    """A way to the server."""
+
+    def ask(self, turns: list[Turn], **parameters: Any) -> Reply:
+        """One answer, whole. Raises `Refused`."""
+        ...
+
+    def stream(self, turns: list[Turn], **parameters: Any) -> Iterator[Reply]:
+        """The answer so far, after each piece. Raises `Refused`. Closing the iterator leaves the call."""
+        ...
+
+
+class GrpcFace:
+    """Generated stubs, straight to the server."""
+
+    _STATUS = {
+        grpc.StatusCode.INVALID_ARGUMENT: 400,
+        grpc.StatusCode.NOT_FOUND: 404,
+        grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+        grpc.StatusCode.UNAVAILABLE: 503,
+        grpc.StatusCode.INTERNAL: 500,
+        grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+    }
+    _CODE = {
+        "ERROR_REASON_CONTEXT_LENGTH_EXCEEDED": "context_length_exceeded",
+        "ERROR_REASON_MODEL_NOT_FOUND": "model_not_found",
+    }
+
+    def __init__(self, stub: ChatServiceStub) -> None:
+        self._stub = stub
+
+    def ask(self, turns: list[Turn], **parameters: Any) -> Reply:
+        """See `Face.ask`."""
+        try:
+            response = self._stub.CreateChatCompletion(_request(turns, parameters))
+        except grpc.RpcError as error:
+            raise self._refused(error) from None
+        choice = response.choices[0]
+        return Reply(
+            text="".join(part.text for part in choice.message.content),
+            finish=_finish(choice.finish_reason),
+            prompt_tokens=response.usage.prompt_tokens,
+            completion_tokens=response.usage.completion_tokens,
+            ignored=list(response.ignored),
+        )
+
+    def stream(self, turns: list[Turn], **parameters: Any) -> Iterator[Reply]:
+        """See `Face.stream`."""
+        call = self._stub.StreamChatCompletion(_request(turns, parameters))
+        reply = Reply()
+        try:
+            for event in call:
+                match event.WhichOneof("event"):
+                    case "started":
+                        reply.ignored = list(event.started.ignored)
+                    case "text":
+                        reply.text += event.text.text
+                    case "finished":
+                        reply.finish = _finish(event.finished.finish_reason)
+                    case "usage":
+                        reply.prompt_tokens = event.usage.prompt_tokens
+                        reply.completion_tokens = event.usage.completion_tokens
+                yield reply
+        except grpc.RpcError as error:
+            raise self._refused(error) from None
+        finally:
+            call.cancel()
+
+    def _refused(self, error: Any) -> Refused:
+        field_name, reason = None, ""
+        for detail in rpc_status.from_call(error).details:
+            bad, info = error_details_pb2.BadRequest(), error_details_pb2.ErrorInfo()
+            if detail.Unpack(bad):
+                field_name = bad.field_violations[0].field
+            if detail.Unpack(info):
+                reason = info.reason
+        return Refused(self._STATUS[error.code()], field_name, self._CODE.get(reason), error.details())
+
+
+class HttpFace:
+    """The official SDK, through Envoy."""
+
+    def __init__(self, server: Glmserve) -> None:
+        self._client = openai.OpenAI(base_url=server.openai_url, api_key="none", max_retries=0)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._client.close()
+
+    def ask(self, turns: list[Turn], **parameters: Any) -> Reply:
+        """See `Face.ask`."""
+        try:
+            raw = self._client.chat.completions.with_raw_response.create(
+                messages=_messages(turns), **_sdk(parameters)
+            )
+        except openai.APIStatusError as error:
+            raise _http_refused(error) from None
+        completion = raw.parse()
+        return Reply(
+            text=completion.choices[0].message.content or "",
+            finish=completion.choices[0].finish_reason,
+            prompt_tokens=completion.usage.prompt_tokens,
+            completion_tokens=completion.usage.completion_tokens,
+            ignored=_listed(raw.headers.get("x-glmserve-ignored")),
+        )
+
+    def stream(self, turns: list[Turn], **parameters: Any) -> Iterator[Reply]:
+        """See `Face.stream`."""
+        reply = Reply()
+        try:
+            with self._client.chat.completions.create(
+                messages=_messages(turns), stream=True, stream_options={"include_usage": True}, **_sdk(parameters)
+            ) as chunks:
+                reply.ignored = _listed(chunks.response.headers.get("x-glmserve-ignored"))
+                for chunk in chunks:
+                    _add(reply, chunk)
+                    yield reply
+        except openai.APIStatusError as error:
+            raise _http_refused(error) from None
+        except openai.APIError as error:  # in the middle of a stream there is no status any more
+            raise Refused(503, None, error.code, error.message) from None
+
+
+def _add(reply: Reply, chunk: ChatCompletionChunk) -> None:
+    for choice in chunk.choices:
+        reply.text += choice.delta.content or ""
+        reply.finish = choice.finish_reason or reply.finish
+    if chunk.usage is not None:
+        reply.prompt_tokens = chunk.usage.prompt_tokens
+        reply.completion_tokens = chunk.usage.completion_tokens
+
+
+def _request(turns: list[Turn], parameters: dict[str, Any]) -> ChatCompletionRequest:
+    messages = [
+        Message(role=message_pb2.Role.Value(f"ROLE_{role.upper()}"), content=[ContentPart(text=text)])
+        for role, text in turns
+    ]
+    return ChatCompletionRequest(messages=messages, **parameters)
+
+
+def _finish(reason: chat_pb2.FinishReason.ValueType) -> str:
+    return chat_pb2.FinishReason.Name(reason).removeprefix("FINISH_REASON_").lower()
+
+
+def _messages(turns: list[Turn]) -> Any:
+    return [{"role": role, "content": text} for role, text in turns]
+
+
+def _sdk(parameters: dict[str, Any]) -> Any:
+    """What OpenAI does not know goes into `extra_body`."""
+    extra = {name: parameters.pop(name) for name in ("top_k", "min_p", "ignore_eos") if name in parameters}
+    return {**parameters, "extra_body": extra}
+
+
+def _listed(header: str | None) -> list[str]:
+    return [name.strip() for name in header.split(",")] if header else []
+
+
+def _http_refused(error: openai.APIStatusError) -> Refused:
+    body = json.loads(error.response.content)["error"]
+    return Refused(error.status_code, body["param"], body["code"], body["message"])
+
+
+@contextmanager
+def opened(name: str, server: Glmserve) -> Iterator[Face]:
+    """The way called `grpc` or `http` to a server."""
+    if name == "grpc":
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            yield GrpcFace(ChatServiceStub(channel))
+    else:
+        face = HttpFace(server)
+        try:
+            yield face
+        finally:
+            face.close()

@@ -1,0 +1,97 @@
+"""The `glmserve` command as a child process, with everything that it starts."""
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+COMMAND = Path(sys.executable).with_name("glmserve")
+MODEL = "tiny-glm4"
+
+
+class Glmserve:
+    """`with Glmserve("up", "--model", ...) as running:` — entered once everything answers, left when all has ended."""
+
+    def __init__(self, command: str, *arguments: str) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="glmserve-test-")
+        ready_file = Path(self._folder.name) / "ready.json"
+        ports = ["--grpc-port", "0", *(["--port", "0"] if command == "up" else [])]
+        self._process = subprocess.Popen(
+            [COMMAND, command, *ports, "--ready-file", str(ready_file), *arguments],
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._lines: list[str] = []
+        self._ready = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self._ready.wait()
+        if not ready_file.exists():
+            raise AssertionError(f"{command} ended with status {self._process.wait()}:\n{self.log}")
+        addresses = json.loads(ready_file.read_text())
+        self.grpc_address: str = addresses["grpc"]
+        self.openai_url: str = addresses.get("openai", "")
+        self.admin_url: str = addresses.get("admin", "")
+        self.ready_file = ready_file
+
+    @property
+    def edge_url(self) -> str:
+        """The edge without `/v1`."""
+        return self.openai_url.removesuffix("/v1")
+
+    @property
+    def log(self) -> str:
+        """What it has written to standard error so far."""
+        return "".join(self._lines)
+
+    @property
+    def pid(self) -> int:
+        """The process id of the server."""
+        return self._process.pid
+
+    def family(self) -> list[psutil.Process]:
+        """The server and all processes that it has started."""
+        server = psutil.Process(self.pid)
+        return [server, *server.children(recursive=True)]
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that run models."""
+        return [process for process in self.family() if "glmserve_server.engines.chatglm.worker" in process.cmdline()]
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal to the server alone."""
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Waits for the server's end and gives its exit status."""
+        status = self._process.wait()
+        self._reader.join()
+        return status
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(signal.SIGINT)
+            self.wait()
+        self._folder.cleanup()
+
+    def _read(self) -> None:
+        with self._process.stderr as lines:  # type: ignore[union-attr]
+            for line in lines:
+                self._lines.append(line)
+                if line.startswith("  try "):
+                    self._ready.set()
+        self._ready.set()

@@ -1,0 +1,90 @@
+"""The model files that models/tiny_glm writes give the tokens that PyTorch gives."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.torch
+torch = pytest.importorskip("torch", reason="left out: the export of model files, which needs torch (models/requirements.in)")
+pytest.importorskip("regex", reason="left out: the export of model files, which needs regex (models/requirements.in)")
+pytest.importorskip("chatglm_cpp", reason="left out: the export of model files, which needs chatglm-cpp to read them back")
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models"))
+from tiny_glm import bpe  # noqa: E402
+from tiny_glm.conversation import Turn  # noqa: E402
+from tiny_glm.export import DataType, export  # noqa: E402
+from tiny_glm.network import Network, Shape  # noqa: E402
+from tiny_glm.served import ServedModel  # noqa: E402
+
+TEXT = ["Hello there, my name is Ada and I live in Paris.", "你好，我叫小明，我住在北京。", "Count to 20, please!\n1. Apple\n2. Banana", "tabs\tand  spaces 😀"]
+TALK = [Turn("system", "You are Bob."), Turn("user", "Hello! 你好 42"), Turn("assistant", "Hi <|user|>"), Turn("user", "Who are you?")]
+SHAPES = [
+    Shape(vocabulary=512, hidden=64, layers=2, heads=2, kv_heads=1, feed_forward=96, context=128),
+    Shape(vocabulary=512, hidden=128, layers=3, heads=4, kv_heads=2, feed_forward=160, context=128, rope_theta=5e6),
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> bpe.Tokenizer:
+    return bpe.train(TEXT * 3, 400)
+
+
+def random_network(shape: Shape) -> Network:
+    """Return a network whose greedy tokens vary: wide random weights, biases and norms included."""
+    torch.manual_seed(3)
+    network = Network(shape).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    return network
+
+
+def greedy_in_pytorch(network: Network, prompt: list[int], stops: set[int], limit: int) -> list[int]:
+    ids = list(prompt)
+    with torch.no_grad():
+        while len(ids) - len(prompt) < limit:
+            token = int(network(torch.tensor([ids]))[0, -1].argmax())
+            if token in stops:
+                break
+            ids.append(token)
+    return ids[len(prompt) :]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape.hidden}-wide")
+def test_f32_file_gives_the_greedy_tokens_of_pytorch(tmp_path, tokenizer, shape):
+    network, file = random_network(shape), tmp_path / "model.bin"
+    export(network, tokenizer, file, DataType.F32)
+    model = ServedModel(file, max_length=shape.context)
+    prompt = tokenizer.prompt(TALK)
+    model.stops = set()
+    assert model.generate(prompt, limit=40) == greedy_in_pytorch(network, prompt, set(), 40)
+
+
+@pytest.mark.parametrize("data_type", [DataType.F16, DataType.Q8_0], ids=str)
+def test_a_smaller_file_loads_and_answers(tmp_path, tokenizer, data_type):
+    file = tmp_path / "model.bin"
+    export(random_network(SHAPES[0]), tokenizer, file, data_type)
+    model = ServedModel(file, max_length=SHAPES[0].context)
+    model.stops = set()
+    tokens = model.generate(tokenizer.prompt(TALK), limit=10)
+    assert len(tokens) == 10 and all(0 <= token < SHAPES[0].vocabulary for token in tokens)
+
+
+def test_the_served_tokenizer_writes_the_same_prompts(tmp_path, tokenizer):
+    file = tmp_path / "model.bin"
+    export(random_network(SHAPES[0]), tokenizer, file, DataType.F32)
+    model = ServedModel(file, max_length=SHAPES[0].context)
+    assert model.prompt(TALK) == tokenizer.prompt(TALK)
+    assert model.config.eos_token_id == tokenizer.special["<|endoftext|>"]
+    for text in TEXT:
+        assert model.encode(text) == tokenizer.encode(text)
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_a_vocabulary_too_large_for_the_network_is_refused(tmp_path, tokenizer):
+    small = Network(Shape(vocabulary=64, hidden=32, layers=1, heads=1, kv_heads=1, feed_forward=32))
+    with pytest.raises(ValueError, match="the network only 64 rows"):
+        export(small, tokenizer, tmp_path / "model.bin", DataType.F32)
