@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import pytest
-
 from faces import Face, opened
 from running import MODEL, Glmserve
 

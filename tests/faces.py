@@ -4,20 +4,20 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import grpc
 import openai
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from openai.types.chat import ChatCompletionChunk
+from running import Glmserve
+
 from glmserve.v1 import chat_pb2, message_pb2
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.chat_pb2_grpc import ChatServiceStub
 from glmserve.v1.content_pb2 import ContentPart
 from glmserve.v1.message_pb2 import Message
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
-from openai.types.chat import ChatCompletionChunk
-
-from running import Glmserve
 
 Turn = tuple[str, str]
 """A role, as OpenAI calls it, and what is said."""
@@ -59,7 +59,7 @@ class Face(Protocol):
 class GrpcFace:
     """Generated stubs, straight to the server."""
 
-    _STATUS = {
+    _STATUS: ClassVar = {
         grpc.StatusCode.INVALID_ARGUMENT: 400,
         grpc.StatusCode.NOT_FOUND: 404,
         grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
@@ -67,7 +67,7 @@ class GrpcFace:
         grpc.StatusCode.INTERNAL: 500,
         grpc.StatusCode.DEADLINE_EXCEEDED: 504,
     }
-    _CODE = {
+    _CODE: ClassVar = {
         "ERROR_REASON_CONTEXT_LENGTH_EXCEEDED": "context_length_exceeded",
         "ERROR_REASON_MODEL_NOT_FOUND": "model_not_found",
     }
@@ -136,9 +136,7 @@ class HttpFace:
     def ask(self, turns: list[Turn], **parameters: Any) -> Reply:
         """See `Face.ask`."""
         try:
-            raw = self._client.chat.completions.with_raw_response.create(
-                messages=_messages(turns), **_sdk(parameters)
-            )
+            raw = self._client.chat.completions.with_raw_response.create(messages=_messages(turns), **_sdk(parameters))
         except openai.APIStatusError as error:
             raise _http_refused(error) from None
         completion = raw.parse()

@@ -35,7 +35,8 @@ class Glmserve:
         self._reader.start()
         self._ready.wait()
         if not ready_file.exists():
-            raise AssertionError(f"{command} ended with status {self._process.wait()}:\n{self.log}")
+            self._process.kill()
+            raise AssertionError(f"{command} is not ready and ended with status {self._process.wait()}:\n{self.log}")
         addresses = json.loads(ready_file.read_text())
         self.grpc_address: str = addresses["grpc"]
         self.openai_url: str = addresses.get("openai", "")

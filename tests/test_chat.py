@@ -3,7 +3,6 @@
 import re
 
 import pytest
-
 from faces import Face, Refused, Reply
 from running import MODEL
 

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.torch
-torch = pytest.importorskip("torch", reason="left out: the export of model files, which needs torch (models/requirements.in)")
-pytest.importorskip("regex", reason="left out: the export of model files, which needs regex (models/requirements.in)")
-pytest.importorskip("chatglm_cpp", reason="left out: the export of model files, which needs chatglm-cpp to read them back")
+torch = pytest.importorskip("torch", reason="left out: the export of model files, which needs PyTorch")
+if importlib.util.find_spec("chatglm_cpp") is None:
+    pytest.skip("left out: the export of model files, which needs chatglm-cpp to read them", allow_module_level=True)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models"))
 from tiny_glm import bpe  # noqa: E402
 from tiny_glm.conversation import Turn  # noqa: E402
 from tiny_glm.export import DataType, export  # noqa: E402
 from tiny_glm.network import Network, Shape  # noqa: E402
-from tiny_glm.served import ServedModel  # noqa: E402
+from tiny_glm.served import ServedModel, use_one_thread  # noqa: E402
 
-TEXT = ["Hello there, my name is Ada and I live in Paris.", "你好，我叫小明，我住在北京。", "Count to 20, please!\n1. Apple\n2. Banana", "tabs\tand  spaces 😀"]
-TALK = [Turn("system", "You are Bob."), Turn("user", "Hello! 你好 42"), Turn("assistant", "Hi <|user|>"), Turn("user", "Who are you?")]
+TEXT = [
+    "Hello there, my name is Ada and I live in Paris.",
+    "你好，我叫小明，我住在北京。",
+    "Count to 20, please!\n1. Apple\n2. Banana",
+    "tabs\tand  spaces 😀 ½ x² Ⅷ",
+]
+TALK = [
+    Turn("system", "You are Bob."),
+    Turn("user", "Hello! 你好 42"),
+    Turn("assistant", "Hi <|user|>"),
+    Turn("user", "Who are you?"),
+]
 SHAPES = [
     Shape(vocabulary=512, hidden=64, layers=2, heads=2, kv_heads=1, feed_forward=96, context=128),
     Shape(vocabulary=512, hidden=128, layers=3, heads=4, kv_heads=2, feed_forward=160, context=128, rope_theta=5e6),
@@ -29,6 +40,7 @@ SHAPES = [
 
 @pytest.fixture(scope="module")
 def tokenizer() -> bpe.Tokenizer:
+    use_one_thread()
     return bpe.train(TEXT * 3, 400)
 
 
@@ -54,7 +66,7 @@ def greedy_in_pytorch(network: Network, prompt: list[int], stops: set[int], limi
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape.hidden}-wide")
-def test_f32_file_gives_the_greedy_tokens_of_pytorch(tmp_path, tokenizer, shape):
+def test_f32_file_gives_the_greedy_tokens_of_pytorch(tmp_path: Path, tokenizer: bpe.Tokenizer, shape: Shape) -> None:
     network, file = random_network(shape), tmp_path / "model.bin"
     export(network, tokenizer, file, DataType.F32)
     model = ServedModel(file, max_length=shape.context)
@@ -64,16 +76,17 @@ def test_f32_file_gives_the_greedy_tokens_of_pytorch(tmp_path, tokenizer, shape)
 
 
 @pytest.mark.parametrize("data_type", [DataType.F16, DataType.Q8_0], ids=str)
-def test_a_smaller_file_loads_and_answers(tmp_path, tokenizer, data_type):
+def test_a_smaller_file_loads_and_answers(tmp_path: Path, tokenizer: bpe.Tokenizer, data_type: DataType) -> None:
     file = tmp_path / "model.bin"
     export(random_network(SHAPES[0]), tokenizer, file, data_type)
     model = ServedModel(file, max_length=SHAPES[0].context)
     model.stops = set()
     tokens = model.generate(tokenizer.prompt(TALK), limit=10)
-    assert len(tokens) == 10 and all(0 <= token < SHAPES[0].vocabulary for token in tokens)
+    assert len(tokens) == 10
+    assert all(0 <= token < SHAPES[0].vocabulary for token in tokens)
 
 
-def test_the_served_tokenizer_writes_the_same_prompts(tmp_path, tokenizer):
+def test_the_served_tokenizer_writes_the_same_prompts(tmp_path: Path, tokenizer: bpe.Tokenizer) -> None:
     file = tmp_path / "model.bin"
     export(random_network(SHAPES[0]), tokenizer, file, DataType.F32)
     model = ServedModel(file, max_length=SHAPES[0].context)
@@ -84,7 +97,7 @@ def test_the_served_tokenizer_writes_the_same_prompts(tmp_path, tokenizer):
         assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-def test_a_vocabulary_too_large_for_the_network_is_refused(tmp_path, tokenizer):
+def test_a_vocabulary_too_large_for_the_network_is_refused(tmp_path: Path, tokenizer: bpe.Tokenizer) -> None:
     small = Network(Shape(vocabulary=64, hidden=32, layers=1, heads=1, kv_heads=1, feed_forward=32))
     with pytest.raises(ValueError, match="the network only 64 rows"):
         export(small, tokenizer, tmp_path / "model.bin", DataType.F32)

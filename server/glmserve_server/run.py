@@ -76,18 +76,17 @@ def _cancelled_by_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _announced(addresses: Mapping[str, str], model: str, ready_file: Path | None) -> Iterator[None]:
+    if ready_file is not None:
+        _write_whole(ready_file, json.dumps(addresses) + "\n")
     if "openai" in addresses:
         _console.print(f"  OpenAI  {addresses['openai']}")
     _console.print(f"  gRPC    {addresses['grpc']}")
     _console.print(f"  try     {_example(addresses, model)}", markup=False)
-    if ready_file is None:
-        yield
-        return
-    _write_whole(ready_file, json.dumps(addresses) + "\n")
     try:
         yield
     finally:
-        ready_file.unlink(missing_ok=True)
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)
 
 
 def _example(addresses: Mapping[str, str], model: str) -> str:

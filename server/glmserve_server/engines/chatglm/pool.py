@@ -1,30 +1,18 @@
-"""The pool: every worker process with the thread that drives it, and the queue of requests before them."""
+"""The pool: the seats of a model's workers, and the queue of requests before them."""
 
 import asyncio
 import contextlib
-import logging
-import queue
-import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
 from glmserve_server.engines.chatglm.handover import Handover
-from glmserve_server.engines.chatglm.process import End, Job, WorkerFault, WorkerLost, WorkerProcess
+from glmserve_server.engines.chatglm.process import End, Job, WorkerLost, WorkerProcess
+from glmserve_server.engines.chatglm.seat import Pieces, Seat
 from glmserve_server.errors import ModelUnavailable, QueueFull, ShuttingDown, WorkerDied
-
-Pieces = Handover[int | End | WorkerLost | WorkerFault]
 
 AHEAD: Final = 64
 """Tokens that may lie between a worker's thread and a reader who is slow."""
-
-CANCEL_GRACE: Final = 0.5
-"""Seconds that a worker has to end a cancelled run (a prefill cannot be interrupted) before it is replaced."""
-
-BACKOFF: Final = (0.0, 0.1, 0.5, 2.0, 5.0)
-"""Seconds before a lost worker is started again: first, second, … time in a row."""
-
-logger = logging.getLogger(__name__)
 
 
 class Pool:
@@ -34,14 +22,17 @@ class Pool:
         self._start_worker = start_worker
         self._size = workers
         self._queue_limit = queue_limit
-        self._seats: list[_Seat] = []
-        self._free: deque[_Seat] = deque()
-        self._waiting: deque[asyncio.Future[_Seat]] = deque()
+        self._seats: list[Seat] = []
+        self._free: deque[Seat] = deque()
+        self._waiting: deque[asyncio.Future[Seat]] = deque()
         self._closed = False
 
     async def start(self) -> None:
         """Starts all workers and waits for them. Raises `ModelUnavailable` if one cannot load the model."""
-        self._seats = [_Seat(self._start_worker, self._release, index) for index in range(self._size)]
+        self._seats = [
+            Seat(self._start_worker, name=f"glmserve-worker-{index}", on_free=self._release, on_lost=self._withdraw)
+            for index in range(self._size)
+        ]
         try:
             await asyncio.gather(*(seat.started for seat in self._seats))
         except ModelUnavailable:
@@ -96,17 +87,16 @@ class Pool:
                 pieces.close()
                 seat.cancel()
 
-    async def _acquire(self) -> "_Seat":
+    async def _acquire(self) -> Seat:
         if self._closed:
             raise ShuttingDown("The server is shutting down.")
         if self._free:
             return self._free.popleft()
-        faults = [seat.fault for seat in self._seats if seat.fault]
-        if len(faults) == len(self._seats):
-            raise ModelUnavailable(faults[0])
+        if fault := self._fault():
+            raise fault
         if len(self._waiting) >= self._queue_limit:
             raise QueueFull(f"{len(self._waiting)} requests wait for this model already, which is the limit.")
-        waiter: asyncio.Future[_Seat] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Seat] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
             return await waiter
@@ -118,7 +108,7 @@ class Pool:
             with contextlib.suppress(ValueError):
                 self._waiting.remove(waiter)
 
-    def _release(self, seat: "_Seat") -> None:
+    def _release(self, seat: Seat) -> None:
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
@@ -126,110 +116,15 @@ class Pool:
                 return
         self._free.append(seat)
 
+    def _withdraw(self, seat: Seat) -> None:
+        with contextlib.suppress(ValueError):  # it was not free
+            self._free.remove(seat)
+        if fault := self._fault():
+            for waiter in self._waiting:
+                if not waiter.done():
+                    waiter.set_exception(fault)
 
-class _Seat:
-    """A place for one worker: the thread that starts it, drives it, and starts another when it is lost."""
-
-    def __init__(
-        self, start_worker: Callable[[], WorkerProcess], release: Callable[["_Seat"], None], index: int
-    ) -> None:
-        self._start_worker = start_worker
-        self._release = release
-        self._loop = asyncio.get_running_loop()
-        self._inbox: queue.SimpleQueue[tuple[Job, Pieces] | None] = queue.SimpleQueue()
-        self._closing = threading.Event()
-        self._process: WorkerProcess | None = None
-        self._runs = 0
-        self.fault: str | None = None
-        """Why the last attempt to start a worker failed."""
-        self.started: asyncio.Future[None] = self._loop.create_future()
-        self._thread = threading.Thread(target=self._work, name=f"glmserve-worker-{index}", daemon=True)
-        self._thread.start()
-
-    def run(self, job: Job, pieces: Pieces) -> None:
-        """Begins a job; the seat releases itself when it is done."""
-        self._inbox.put((job, pieces))
-
-    def cancel(self) -> None:
-        """Ends the present job, by force if the worker does not do it soon."""
-        process, run = self._process, self._runs
-        if process is None:
-            return
-        process.cancel()
-
-        def insist() -> None:
-            if self._process is process and self._runs == run:
-                process.kill()
-
-        self._loop.call_later(CANCEL_GRACE, insist)
-
-    def close(self) -> None:
-        """Ends the thread and its worker."""
-        self._closing.set()
-        self._inbox.put(None)
-        if self._process is not None:
-            self._process.kill()
-
-    def join(self) -> None:
-        """Waits for the thread."""
-        self._thread.join()
-
-    def _work(self) -> None:
-        losses = 0
-        while not self._closing.wait(BACKOFF[min(losses, len(BACKOFF) - 1)]):
-            try:
-                self._process = self._start_worker()
-            except ModelUnavailable as error:
-                self.fault = str(error)
-                losses += 1
-                if not self._tell_start(error):
-                    return
-                continue
-            self.fault = None
-            self._tell_start(None)
-            losses = 0 if self._drive(self._process) else losses + 1
-            self._process.close()
-            self._process = None
-
-    def _tell_start(self, error: ModelUnavailable | None) -> bool:
-        """Reports the first start. Returns whether to go on: a model that never loads is not tried again."""
-        first = not self.started.done()
-        if first:
-            self._call(self._set_started, error)
-        else:
-            logger.warning("worker %s", f"cannot be started: {error}" if error else "started again")
-        return error is None or not first
-
-    def _set_started(self, error: ModelUnavailable | None) -> None:
-        if self.started.done():
-            return
-        if error is None:
-            self.started.set_result(None)
-        else:
-            self.started.set_exception(error)
-
-    def _drive(self, process: WorkerProcess) -> bool:
-        """Does jobs until the worker is lost or the seat closes. Returns whether the worker did any."""
-        served = False
-        while True:
-            self._call(self._release, self)
-            item = self._inbox.get()
-            if item is None:
-                return served
-            job, pieces = item
-            try:
-                for piece in process.run(job):
-                    pieces.put(piece)
-                served = True
-            except WorkerFault as fault:
-                pieces.put(fault)
-            except WorkerLost as lost:
-                logger.warning("worker %d lost: %s", process.pid, lost)
-                pieces.put(lost)
-                return served
-            finally:
-                self._runs += 1
-
-    def _call(self, function: Callable[..., None], *arguments: object) -> None:
-        if not self._closing.is_set():
-            self._loop.call_soon_threadsafe(function, *arguments)
+    def _fault(self) -> ModelUnavailable | None:
+        """Why no worker can be started, if none can."""
+        faults = [seat.fault for seat in self._seats if seat.fault]
+        return ModelUnavailable(faults[0]) if len(faults) == len(self._seats) else None

@@ -44,11 +44,14 @@ class End:
 
 
 class WorkerProcess:
-    """Used by one thread, which starts and drives it; `cancel` and `kill` may be called from any other."""
+    """Used by one thread, which starts and drives it; `cancel` and `kill` may be called from any other.
+
+    `connection` becomes readable outside of `run` only when the process has ended.
+    """
 
     def __init__(self, model: Path, context_length: int, threads: int) -> None:
         """Returns once the model is loaded. Raises `ModelUnavailable` with the reason if it cannot be."""
-        self._connection, theirs = multiprocessing.Pipe()
+        self.connection, theirs = multiprocessing.Pipe()
         self._sending = threading.Lock()
         self._runs = 0
         with theirs:
@@ -82,7 +85,7 @@ class WorkerProcess:
         try:
             self._send(frame)
         except OSError:
-            raise WorkerLost(self._epitaph()) from None
+            raise self.epitaph() from None
         while True:
             answer = self._receive()
             if "error" in answer:
@@ -103,7 +106,7 @@ class WorkerProcess:
 
     def close(self) -> None:
         """Ends the process and waits for its end."""
-        self._connection.close()
+        self.connection.close()
         try:
             self._process.wait(KILL_GRACE)
         except subprocess.TimeoutExpired:
@@ -112,16 +115,18 @@ class WorkerProcess:
 
     def _send(self, frame: dict[str, Any]) -> None:
         with self._sending:
-            self._connection.send_bytes(json.dumps(frame).encode())
+            self.connection.send_bytes(json.dumps(frame).encode())
 
     def _receive(self) -> dict[str, Any]:
         try:
-            frame: dict[str, Any] = json.loads(self._connection.recv_bytes())
+            frame: dict[str, Any] = json.loads(self.connection.recv_bytes())
         except (EOFError, OSError):
-            raise WorkerLost(self._epitaph()) from None
+            raise self.epitaph() from None
         return frame
 
-    def _epitaph(self) -> str:
+    def epitaph(self) -> WorkerLost:
+        """How the process ended, which it has or is about to."""
         self.close()
         status = self._process.returncode
-        return f"the worker process was ended by signal {-status}" if status < 0 else f"it exited with status {status}"
+        how = f"was ended by signal {-status}" if status < 0 else f"exited with status {status}"
+        return WorkerLost(f"the worker process {how}")

@@ -1,0 +1,104 @@
+"""The body of `POST /v1/chat/completions` to a `ChatCompletionRequest`.
+
+Pure. Checks the form of everything and the range of nothing but what protobuf cannot hold: ranges are the server's,
+which checks the typed request once for both faces.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import Message
+
+from glmserve.v1 import chat_pb2
+from glmserve_gateway.body import decode
+from glmserve_gateway.errors import InvalidRequest
+from glmserve_gateway.fields import FIELDS, Fate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatCall:
+    """A request, and what the contract does not hold because it only shapes the HTTP answer."""
+
+    request: chat_pb2.ChatCompletionRequest
+    stream: bool
+    """Answer with server-sent events."""
+    include_usage: bool
+    """End the events with the usage."""
+    functions: bool
+    """The tools came as `functions`, so calls go back as `function_call`."""
+    ignored: tuple[str, ...]
+    """Preferences that no model here can honour, by name."""
+    names: Mapping[str, str]
+    """The contract's fields that the request gave under another name, for the paths in errors."""
+
+    def given_names(self, fields: Iterable[str]) -> list[str]:
+        """The names under which the request gave fields of the contract."""
+        names: list[str] = []
+        for field in fields:
+            given = [name for target, name in self.names.items() if target.partition(".")[0] == field]
+            names += given or [field]
+        return names
+
+
+def parse_chat_call(data: bytes) -> ChatCall:
+    """Reads a request body; raises `InvalidRequest` naming the first field that is wrong."""
+    body = decode(data)
+    request = chat_pb2.ChatCompletionRequest()
+    answer: dict[str, Any] = {}
+    ignored: list[str] = []
+    sources: dict[str, str] = {}
+    for field in FIELDS:
+        if (value := body.get(field.name)) is None:
+            continue
+        read = field.read(value, field.name)
+        match field.target:
+            case Fate.ANSWER:
+                answer[field.name] = read
+            case Fate.IGNORED:
+                ignored.append(field.name)
+            case str(target) if read is not None:
+                _put(request, target, read, source=field.name, earlier=sources.get(target))
+                sources[target] = field.name
+    if "messages" not in sources:
+        raise InvalidRequest("messages is required", "messages")
+    return _chat_call(request, answer, tuple(ignored), sources)
+
+
+def _chat_call(
+    request: chat_pb2.ChatCompletionRequest, answer: dict[str, Any], ignored: tuple[str, ...], sources: dict[str, str]
+) -> ChatCall:
+    functions = sources.get("tools") == "functions"
+    if functions:  # a message has room for one `function_call`
+        request.parallel_tool_calls = False
+    stream = answer.get("stream", False)
+    if "stream_options" in answer and not stream:
+        raise InvalidRequest('stream_options is allowed only with "stream": true', "stream_options")
+    return ChatCall(
+        request=request,
+        stream=stream,
+        include_usage=answer.get("stream_options", False),
+        functions=functions,
+        ignored=ignored,
+        names={target: source for target, source in sources.items() if target != source},
+    )
+
+
+def _put(request: Message, target: str, value: Any, *, source: str, earlier: str | None) -> None:
+    """Sets the field that `target` leads to. `earlier` is another name that has set it already."""
+    *parents, name = target.split(".")
+    holder = request
+    for parent in parents:
+        holder = getattr(holder, parent)
+    held = getattr(holder, name)
+    if earlier is not None:
+        if held != value:
+            raise InvalidRequest(f"{earlier} and {source} are two names for one thing and must not differ", source)
+    elif isinstance(value, list):
+        held.extend(value)
+    elif isinstance(value, dict):
+        held.update(value)
+    elif isinstance(value, Message):
+        held.CopyFrom(value)
+    else:
+        setattr(holder, name, value)

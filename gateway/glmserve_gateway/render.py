@@ -1,0 +1,203 @@
+"""Answers of `glmserve.v1` to OpenAI's JSON and server-sent events, byte for byte.
+
+Pure. Knows nothing about requests but the three facts that shape an answer.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+
+from glmserve.v1 import chat_pb2, message_pb2, model_pb2
+from glmserve_gateway.errors import OpenAIError
+
+JSON_TYPE = "application/json"
+EVENTS_TYPE = "text/event-stream; charset=utf-8"
+DONE = b"data: [DONE]\n\n"
+
+FINISH_REASONS = {
+    chat_pb2.FINISH_REASON_STOP: "stop",
+    chat_pb2.FINISH_REASON_LENGTH: "length",
+    chat_pb2.FINISH_REASON_TOOL_CALLS: "tool_calls",
+    chat_pb2.FINISH_REASON_CONTENT_FILTER: "content_filter",
+}
+_LEAST_LOGPROB = -9999.0
+"""What OpenAI gives for minus infinity, which JSON cannot hold."""
+
+
+def chat_completion(response: chat_pb2.CreateChatCompletionResponse, *, functions: bool = False) -> bytes:
+    """A whole answer as `chat.completion`. `functions`: calls go back as `function_call`, the old form."""
+    return orjson.dumps(
+        {
+            "id": response.id,
+            "object": "chat.completion",
+            "created": response.created.seconds,
+            "model": response.model,
+            "choices": [_choice(choice, functions) for choice in response.choices],
+            "usage": _usage(response.usage),
+        }
+    )
+
+
+def model(model: model_pb2.Model) -> bytes:
+    """One model."""
+    return orjson.dumps(_model(model))
+
+
+def model_list(models: Sequence[model_pb2.Model]) -> bytes:
+    """The list of models."""
+    return orjson.dumps({"object": "list", "data": [_model(model) for model in models]})
+
+
+def error_event(error: OpenAIError) -> bytes:
+    """An error after the first byte. Nothing may follow: after `[DONE]` the answer would pass for a whole one."""
+    return b"data: " + error.body + b"\n\n"
+
+
+class ChunkRenderer:
+    """Turns the events of one stream into server-sent events of `chat.completion.chunk`.
+
+    The first piece of each choice brings the chunk with its role along, so that nothing leaves before it.
+    """
+
+    def __init__(self, started: chat_pb2.Started, *, include_usage: bool = False, functions: bool = False) -> None:
+        head = {
+            "id": started.id,
+            "object": "chat.completion.chunk",
+            "created": started.created.seconds,
+            "model": started.model,
+        }
+        self._head = b"data: " + orjson.dumps(head)[:-1] + b',"choices":['
+        self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
+        self._text_end = b'},"logprobs":null,"finish_reason":null}' + self._tail
+        self._text_begin: dict[int, bytes] = {}
+        self._include_usage = include_usage
+        self._functions = functions
+
+    def render(self, event: chat_pb2.StreamChatCompletionResponse) -> bytes:
+        """The bytes for an event; empty for one that the caller has not asked to see."""
+        match event.WhichOneof("event"):
+            case "text":
+                return self._text(event.text)
+            case "reasoning":
+                delta = {"reasoning_content": event.reasoning.text}
+                return self._delta(event.reasoning.choice_index, delta)
+            case "tool_call":
+                call = event.tool_call
+                delta = _function_delta(call) if self._functions else _tool_delta(call)
+                return self._delta(call.choice_index, delta, content=None)
+            case "finished":
+                reason = _finish_reason(event.finished.finish_reason, self._functions)
+                return self._delta(event.finished.choice_index, {}, finish_reason=reason)
+            case "usage" if self._include_usage:
+                return self._head + b'],"usage":' + orjson.dumps(_usage(event.usage)) + b"}\n\n"
+            case _:
+                return b""
+
+    def _text(self, delta: chat_pb2.TextDelta) -> bytes:
+        begin = self._text_begin.get(delta.choice_index)
+        if begin is None or delta.logprobs:
+            logprobs = _logprobs(delta.logprobs)
+            return self._delta(delta.choice_index, {"content": delta.text}, logprobs=logprobs)
+        return begin + orjson.dumps(delta.text) + self._text_end
+
+    def _delta(
+        self,
+        index: int,
+        delta: dict[str, Any],
+        *,
+        content: str | None = "",
+        logprobs: dict[str, Any] | None = None,
+        finish_reason: str | None = None,
+    ) -> bytes:
+        """Any chunk; before the first of a choice, the one with the role, whose `content` is empty or null."""
+        role = b""
+        if index not in self._text_begin:
+            self._text_begin[index] = self._head + b'{"index":%d,"delta":{"content":' % index
+            role = self._chunk(index, {"role": "assistant", "content": content, "refusal": None}, None, None)
+        return role + self._chunk(index, delta, logprobs, finish_reason)
+
+    def _chunk(
+        self, index: int, delta: dict[str, Any], logprobs: dict[str, Any] | None, finish_reason: str | None
+    ) -> bytes:
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+        return self._head + orjson.dumps(choice) + self._tail
+
+
+def _choice(choice: chat_pb2.Choice, functions: bool) -> dict[str, Any]:
+    return {
+        "index": choice.index,
+        "message": _message(choice.message, functions),
+        "logprobs": _logprobs(choice.logprobs),
+        "finish_reason": _finish_reason(choice.finish_reason, functions),
+    }
+
+
+def _message(message: message_pb2.Message, functions: bool) -> dict[str, Any]:
+    content = "".join(part.text for part in message.content)
+    made: dict[str, Any] = {
+        "role": "assistant",
+        "content": content if content or not message.tool_calls else None,
+        "refusal": None,
+    }
+    if message.HasField("reasoning_content"):
+        made["reasoning_content"] = message.reasoning_content
+    if message.tool_calls and functions:
+        call = message.tool_calls[0]
+        made["function_call"] = {"name": call.name, "arguments": call.arguments_json}
+    elif message.tool_calls:
+        made["tool_calls"] = [_tool_call(call) for call in message.tool_calls]
+    return made
+
+
+def _tool_call(call: message_pb2.ToolCall) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments_json}}
+
+
+def _tool_delta(call: chat_pb2.ToolCallDelta) -> dict[str, Any]:
+    delta: dict[str, Any] = {"index": call.index}
+    function = {"arguments": call.arguments_json}
+    if call.HasField("id"):
+        delta |= {"id": call.id, "type": "function"}
+        function = {"name": call.name, **function}
+    return {"tool_calls": [{**delta, "function": function}]}
+
+
+def _function_delta(call: chat_pb2.ToolCallDelta) -> dict[str, Any]:
+    name = {"name": call.name} if call.HasField("name") else {}
+    return {"function_call": {**name, "arguments": call.arguments_json}}
+
+
+def _finish_reason(reason: chat_pb2.FinishReason.ValueType, functions: bool) -> str:
+    name = FINISH_REASONS.get(reason, "stop")
+    return "function_call" if functions and name == "tool_calls" else name
+
+
+def _usage(usage: chat_pb2.Usage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+def _logprobs(tokens: Iterable[chat_pb2.TokenLogprob]) -> dict[str, Any] | None:
+    content = [{**_token(token), "top_logprobs": [_token(other) for other in token.top_logprobs]} for token in tokens]
+    return {"content": content, "refusal": None} if content else None
+
+
+def _token(token: chat_pb2.TokenLogprob | chat_pb2.TopLogprob) -> dict[str, Any]:
+    logprob = token.logprob if math.isfinite(token.logprob) else _LEAST_LOGPROB
+    return {"token": token.token, "logprob": logprob, "bytes": list(token.bytes)}
+
+
+def _model(model: model_pb2.Model) -> dict[str, Any]:
+    return {"id": model.id, "object": "model", "created": model.created.seconds, "owned_by": model.owned_by}

@@ -1,0 +1,130 @@
+"""`OpenAIService`: HTTP bodies in, HTTP bodies out, with a typed chat service between them.
+
+Knows nothing about HTTP connections, which are the edge's, and nothing about engines, which are the backend's.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from time import perf_counter
+from typing import Any
+
+import grpc
+from google.api.httpbody_pb2 import HttpBody
+from typing_extensions import override
+
+from glmserve.v1 import openai_pb2, openai_pb2_grpc
+from glmserve_gateway import render
+from glmserve_gateway.backend import Backend
+from glmserve_gateway.errors import InvalidRequest, OpenAIError, openai_error
+from glmserve_gateway.parse import ChatCall, parse_chat_call
+
+logger = logging.getLogger(__name__)
+
+IGNORED_METADATA = "x-glmserve-ignored"
+TIME_METADATA = "openai-processing-ms"
+
+_LARGE_BODY = 256 * 1024
+"""From here on a body is parsed in a thread: pictures take longer than the event loop may wait."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class OpenAIServicer(openai_pb2_grpc.OpenAIServiceServicer):
+    """Answers OpenAI's requests with what `backend` says."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    @override
+    async def CreateChatCompletion(self, request: HttpBody, context: Context) -> AsyncGenerator[HttpBody, None]:
+        """One body of JSON, or a body per server-sent event."""
+        call: ChatCall | None = None
+        begun = False
+        try:
+            call = await _parse(request)
+            async with aclosing(self._bodies(call, context)) as bodies:
+                async for body in bodies:
+                    begun = True
+                    yield body
+        except Exception as error:  # noqa: BLE001 -- the border: whatever it is, the caller must see an error
+            failure = self._failure(error, call)
+            if not begun:
+                await context.abort(failure.code, failure.details, failure.trailers)
+            yield HttpBody(data=render.error_event(failure))
+
+    @override
+    async def ListModels(
+        self, request: openai_pb2.ListOpenAIModelsRequest, context: Context
+    ) -> AsyncGenerator[HttpBody, None]:
+        """The list of models."""
+        yield await self._body(context, lambda: render.model_list(self._backend.list_models()))
+
+    @override
+    async def RetrieveModel(
+        self, request: openai_pb2.RetrieveOpenAIModelRequest, context: Context
+    ) -> AsyncGenerator[HttpBody, None]:
+        """One model."""
+        yield await self._body(context, lambda: render.model(self._backend.get_model(request.model)))
+
+    def _bodies(self, call: ChatCall, context: Context) -> AsyncGenerator[HttpBody, None]:
+        return self._events(call, context) if call.stream else self._whole(call, context)
+
+    async def _whole(self, call: ChatCall, context: Context) -> AsyncGenerator[HttpBody, None]:
+        began = perf_counter()
+        response = await self._backend.create_chat_completion(call.request)
+        data = render.chat_completion(response, functions=call.functions)
+        await _send_head(context, began, (*call.given_names(response.ignored), *call.ignored))
+        yield HttpBody(content_type=render.JSON_TYPE, data=data)
+
+    async def _events(self, call: ChatCall, context: Context) -> AsyncGenerator[HttpBody, None]:
+        began = perf_counter()
+        async with aclosing(self._backend.stream_chat_completion(call.request)) as events:
+            started = (await anext(events)).started
+            chunks = render.ChunkRenderer(started, include_usage=call.include_usage, functions=call.functions)
+            content_type = render.EVENTS_TYPE
+            async for event in events:
+                if not (data := chunks.render(event)):
+                    continue
+                if content_type:
+                    ignored = (*call.given_names(started.ignored), *call.ignored)
+                    await _send_head(context, began, ignored, ("cache-control", "no-cache"))
+                yield HttpBody(content_type=content_type, data=data)
+                content_type = ""
+            yield HttpBody(content_type=content_type, data=render.DONE)
+
+    async def _body(self, context: Context, make: Callable[[], bytes]) -> HttpBody:
+        began = perf_counter()
+        try:
+            data = make()
+        except Exception as error:  # noqa: BLE001 -- as above
+            failure = self._failure(error, None)
+            await context.abort(failure.code, failure.details, failure.trailers)
+        await _send_head(context, began, ())
+        return HttpBody(content_type=render.JSON_TYPE, data=data)
+
+    def _failure(self, error: Exception, call: ChatCall | None) -> OpenAIError:
+        if isinstance(error, InvalidRequest):
+            return openai_error(error.status)
+        status = self._backend.status_of(error)
+        if status.code == grpc.StatusCode.INTERNAL.value[0]:
+            logger.error("unforeseen error", exc_info=error)
+        return openai_error(status, call.names if call else None)
+
+
+async def _parse(request: HttpBody) -> ChatCall:
+    media_type = request.content_type.partition(";")[0].strip().lower()
+    if media_type not in ("", render.JSON_TYPE):
+        raise InvalidRequest(f"the content type must be {render.JSON_TYPE}, not {media_type[:64]}")
+    if len(request.data) > _LARGE_BODY:
+        return await asyncio.to_thread(parse_chat_call, request.data)
+    return parse_chat_call(request.data)
+
+
+async def _send_head(context: Context, began: float, ignored: Sequence[str], *more: tuple[str, str]) -> None:
+    """Sends the headers. Not before there is a body: an error must be able to set the HTTP status until then."""
+    head = [(TIME_METADATA, str(round((perf_counter() - began) * 1000))), *more]
+    if ignored:
+        head.append((IGNORED_METADATA, ", ".join(ignored)))
+    await context.send_initial_metadata(head)
