@@ -1,0 +1,125 @@
+# What a contributor runs. `make help` lists it.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+CXX ?= c++
+ARGS ?=
+
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+PACKAGES := proto clients gateway server
+NAMES := proto client gateway server
+PYPROJECTS := $(PACKAGES:%=%/pyproject.toml)
+BUILD_FLAGS := --require-build-hashes --preview-features build-dependency-hashes --build-constraints build-constraints.txt
+SHIM := server/hatch_build.py server/glmserve_server/engines/chatglm/hardware_concurrency.cpp
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
+
+# --- Environment -----------------------------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: $(READY) ## Make .venv with everything in requirements.lock and the four packages
+	@echo "setup: $(VENV) is ready"
+
+$(READY): requirements.lock build-constraints.txt $(PYPROJECTS) $(SHIM)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	    || { echo "setup: $(PYTHON) is not Python 3.11 or newer: install one, or name it: make setup PYTHON=python3.12" >&2; exit 1; }
+	@command -v $(firstword $(CXX)) >/dev/null \
+	    || { echo "setup: no C++ compiler: install one (Debian: apt-get install g++), or name it: make setup CXX=clang++" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+	    || { echo "setup: $(PYTHON) -m venv failed: install its venv module (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@echo "setup: uv, at the version and hashes in requirements.lock"
+	@awk '/^uv==/ {on = 1} on {print; if (!/\\$$/) exit}' requirements.lock > $(VENV)/uv.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
+	@echo "setup: the locked packages; the first time chatglm-cpp is compiled, which takes about 4 minutes on 2 cores"
+	@CXX="$(CXX)" VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --require-hashes -r requirements.lock \
+	    $(BUILD_FLAGS)
+	@echo "setup: the four packages of this repository, editable"
+	@CXX="$(CXX)" VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --no-deps $(PACKAGES:%=--editable ./%) \
+	    $(BUILD_FLAGS)
+	@touch $@
+
+.PHONY: lock
+lock: | $(READY) ## Resolve requirements.lock and build-constraints.txt again (ARGS=--upgrade for newer versions)
+	@export UV_CUSTOM_COMPILE_COMMAND="make lock"; \
+	compile() { $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(ARGS) "$$@"; }; \
+	compile --group dev $(PYPROJECTS) $(NAMES:%=--no-emit-package glmserve-%) \
+	    --output-file requirements.lock; \
+	compile --group build --output-file build-constraints.txt
+
+# --- Run -------------------------------------------------------------------------------------------------------------
+
+.PHONY: up
+up: $(READY) ## Start server and Envoy with the embedded model (ARGS="…" goes to `glmserve up`)
+	@exec $(BIN)/glmserve up $(ARGS)
+
+.PHONY: model
+model: .venv-model/.ready ## Train, export and evaluate the embedded model, in its own .venv-model (models/README.md)
+	@cd models && exec ../.venv-model/bin/python -m tiny_glm all $(ARGS)
+
+# uv knows the build constraints that chatglm-cpp needs; pip takes the rest.
+.venv-model/.ready: models/requirements.in | $(READY)
+	@$(PYTHON) -m venv .venv-model
+	@VIRTUAL_ENV=.venv-model $(BIN)/uv pip install chatglm-cpp --constraints requirements.lock $(BUILD_FLAGS)
+	@.venv-model/bin/python -m pip install --disable-pip-version-check -r models/requirements.in
+	@touch $@
+
+# --- Checks ----------------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: $(READY) ## Run the tests (ARGS="…" goes to pytest)
+	@if $(BIN)/python -c 'import torch' 2>/dev/null; then \
+	    exec $(BIN)/python -m pytest $(ARGS); \
+	else \
+	    echo "test: PyTorch is not in $(VENV): the tests marked torch are left out"; \
+	    exec $(BIN)/python -m pytest -m 'not torch' $(ARGS); \
+	fi
+
+.PHONY: format
+format: $(READY) ## Format the code and sort its imports
+	@$(BIN)/ruff check --select I --fix --quiet
+	@$(BIN)/ruff format
+
+.PHONY: lint
+lint: $(READY) ## Check formatting and lint rules
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+
+.PHONY: types
+types: $(READY) ## Check the types (mypy, strict)
+	@$(BIN)/mypy
+
+# --- Contract --------------------------------------------------------------------------------------------------------
+
+.PHONY: proto
+proto: $(READY) ## Generate proto/gen and Envoy's descriptor from proto/glmserve
+	@PATH="$(CURDIR)/$(BIN):$$PATH" proto/generate.sh
+
+.PHONY: check-generated
+check-generated: $(READY) ## Check that the generated files are those that `make proto` makes
+	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	PATH="$(CURDIR)/$(BIN):$$PATH" proto/generate.sh "$$fresh"; \
+	diff -r -x __pycache__ -x __init__.py -x py.typed "$$fresh/proto/gen" proto/gen \
+	    && diff -r "$$fresh/gateway/glmserve_gateway/envoy/glmserve.binpb" gateway/glmserve_gateway/envoy/glmserve.binpb \
+	    || { echo "check-generated: generated files are out of date: run make proto" >&2; exit 1; }
+
+.PHONY: contract
+contract: $(READY) ## Lint the contract, check its format, and look for breaking changes
+	@$(BIN)/buf lint
+	@$(BIN)/buf format --diff --exit-code --path proto/glmserve
+	@# The first of these commits whose contract differs from the working tree's is what must not break.
+	@for base in $${AGAINST:-origin/main main HEAD~1}; do \
+	    commit=$$(git rev-parse --quiet --verify "$$base^{commit}" 2>/dev/null) || continue; \
+	    git cat-file -e "$$commit:buf.yaml" 2>/dev/null || continue; \
+	    git diff --quiet "$$commit" -- proto/glmserve && continue; \
+	    echo "contract: compared with $$base ($${commit:0:12})"; \
+	    exec $(BIN)/buf breaking --against ".git#ref=$$commit"; \
+	done; \
+	echo "contract: no earlier contract that differs, so nothing can break"
