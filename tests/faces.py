@@ -1,7 +1,7 @@
 """One chat call over either face, with the same words for what comes back."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
@@ -51,8 +51,8 @@ class Face(Protocol):
         """One answer, whole. Raises `Refused`."""
         ...
 
-    def stream(self, turns: list[Turn], **parameters: Any) -> Iterator[Reply]:
-        """The answer so far, after each piece. Raises `Refused`. Closing the iterator leaves the call."""
+    def stream(self, turns: list[Turn], **parameters: Any) -> Generator[Reply, None, None]:
+        """The answer so far, after each piece. Raises `Refused`. Closing the generator leaves the call."""
         ...
 
 
@@ -90,7 +90,7 @@ class GrpcFace:
             ignored=list(response.ignored),
         )
 
-    def stream(self, turns: list[Turn], **parameters: Any) -> Iterator[Reply]:
+    def stream(self, turns: list[Turn], **parameters: Any) -> Generator[Reply, None, None]:
         """See `Face.stream`."""
         call = self._stub.StreamChatCompletion(_request(turns, parameters))
         reply = Reply()
@@ -148,7 +148,7 @@ class HttpFace:
             ignored=_listed(raw.headers.get("x-glmserve-ignored")),
         )
 
-    def stream(self, turns: list[Turn], **parameters: Any) -> Iterator[Reply]:
+    def stream(self, turns: list[Turn], **parameters: Any) -> Generator[Reply, None, None]:
         """See `Face.stream`."""
         reply = Reply()
         try:

@@ -1,6 +1,7 @@
 """What a chat does, the same over both faces, with the real engine and the embedded model."""
 
 import re
+from functools import partial
 
 import pytest
 from faces import Face, Refused, Reply
@@ -148,15 +149,10 @@ def test_an_unknown_model_is_not_found(face: Face) -> None:
     ],
 )
 def test_what_cannot_be_is_refused_by_name(face: Face, parameters: dict[str, object], param: str) -> None:
-    for call in (face.ask, whole_of(face)):
+    for call in (face.ask, partial(whole, face)):
         with pytest.raises(Refused, match=param) as refused:
             call([("user", "Hello!")], **{"model": MODEL, **parameters})
         assert (refused.value.status, refused.value.param) == (400, param)
-
-
-def whole_of(face: Face) -> object:
-    """`whole` as a method of the face."""
-    return lambda turns, **parameters: whole(face, turns, **parameters)
 
 
 def test_no_messages_are_refused(face: Face) -> None:

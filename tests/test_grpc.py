@@ -1,6 +1,7 @@
 """The typed contract, through the stubs that users generate."""
 
 from collections.abc import Iterator
+from typing import cast
 
 import grpc
 import pytest
@@ -54,6 +55,11 @@ def question(text: str, model: str = MODEL) -> ChatCompletionRequest:
     """One user message, answered greedily."""
     message = Message(role=message_pb2.ROLE_USER, content=[ContentPart(text=text)])
     return ChatCompletionRequest(model=model, messages=[message], temperature=0)
+
+
+def failed(caught: pytest.ExceptionInfo[grpc.RpcError]) -> grpc.Call:
+    """The failed call, which the error is as well."""
+    return cast("grpc.Call", caught.value)
 
 
 def test_the_stub_fixture_reaches_the_server(grpc_stub: ChatServiceStub) -> None:
@@ -112,7 +118,7 @@ def test_an_error_carries_its_reason_and_the_field(channel: grpc.Channel) -> Non
     request.messages[0].content[0].ClearField("text")
     with pytest.raises(grpc.RpcError) as caught:
         ChatServiceStub(channel).CreateChatCompletion(request)
-    status = rpc_status.from_call(caught.value)
+    status = rpc_status.from_call(failed(caught))
     info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     assert status.details[0].Unpack(info)
     assert status.details[1].Unpack(bad)
@@ -142,7 +148,7 @@ def test_an_error_in_the_middle_comes_after_the_words_before_it(channel: grpc.Ch
     assert texts == ["word", " word"]
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     retry = error_details_pb2.RetryInfo()
-    assert any(detail.Unpack(retry) for detail in rpc_status.from_call(caught.value).details)
+    assert any(detail.Unpack(retry) for detail in rpc_status.from_call(failed(caught)).details)
 
 
 def test_the_request_id_is_taken_over_or_made(channel: grpc.Channel) -> None:
@@ -156,7 +162,7 @@ def test_the_request_id_is_taken_over_or_made(channel: grpc.Channel) -> None:
 def test_the_log_has_a_line_per_call_without_its_text(server: Glmserve, grpc_stub: ChatServiceStub) -> None:
     request = question("What is the capital of France, xylophone?")
     _, call = grpc_stub.CreateChatCompletion.with_call(request)
-    request_id = dict(call.trailing_metadata())["x-request-id"]
+    request_id = str(dict(call.trailing_metadata())["x-request-id"])
     grpc_stub.CreateChatCompletion(question("hi", "scripted"))  # the line is written before the next call is answered
     (line,) = [line for line in server.log.splitlines() if request_id in line]
     assert "ChatService/CreateChatCompletion OK" in line
@@ -168,7 +174,7 @@ def test_the_log_has_a_line_per_call_without_its_text(server: Glmserve, grpc_stu
 def test_health_is_serving(channel: grpc.Channel) -> None:
     stub = health_pb2_grpc.HealthStub(channel)
     for service in ("", "glmserve.v1.ChatService", "glmserve.v1.OpenAIService"):
-        status = stub.Check(health_pb2.HealthCheckRequest(service=service)).status
+        status = stub.Check(health_pb2.HealthCheckRequest(service=service)).status  # type: ignore[attr-defined]
         assert status == health_pb2.HealthCheckResponse.SERVING
 
 

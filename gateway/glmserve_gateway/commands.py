@@ -1,14 +1,14 @@
 """The gateway's command: `glmserve edge`. Imports little, because every `glmserve` command loads it."""
 
 import asyncio
-import json
-import os
 import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from glmserve_gateway.ready import write_ready_file
 
 if TYPE_CHECKING:
     from glmserve_gateway.envoy import Envoy
@@ -60,8 +60,6 @@ async def _run(envoy: "Envoy", ready_file: Path | None) -> int:
 def _announce(envoy: "Envoy", ready_file: Path | None) -> None:
     if ready_file is not None:
         addresses = {"openai": envoy.openai_url, "grpc": envoy.address, "admin": envoy.admin_url}
-        partial = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
-        partial.write_text(json.dumps(addresses) + "\n", encoding="utf-8")
-        partial.replace(ready_file)
+        write_ready_file(ready_file, addresses)
     typer.echo(f"OpenAI  {envoy.openai_url}\ngRPC    {envoy.address}\nadmin   {envoy.admin_url}")
     sys.stdout.flush()

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -77,7 +76,7 @@ def _cancelled_by_signals() -> Iterator[None]:
 @contextlib.contextmanager
 def _announced(addresses: Mapping[str, str], model: str, ready_file: Path | None) -> Iterator[None]:
     if ready_file is not None:
-        _write_whole(ready_file, json.dumps(addresses) + "\n")
+        wiring.write_ready_file(ready_file, addresses)
     if "openai" in addresses:
         _console.print(f"  OpenAI  {addresses['openai']}")
     _console.print(f"  gRPC    {addresses['grpc']}")
@@ -95,10 +94,3 @@ def _example(addresses: Mapping[str, str], model: str) -> str:
         return f'glmserve ask --grpc {addresses["grpc"]} --model {model} "{question}"'
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": question}]})
     return f"curl {addresses['openai']}/chat/completions --json '{body}'"
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Writes so that a reader sees the whole text or nothing."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text)
-    part.replace(path)

@@ -9,6 +9,7 @@ import grpc
 from glmserve.v1 import chat_pb2_grpc, model_pb2_grpc, openai_pb2_grpc, token_pb2_grpc
 from glmserve_gateway.envoy import Envoy
 from glmserve_gateway.envoy import EnvoyError as EdgeError
+from glmserve_gateway.ready import write_ready_file
 from glmserve_gateway.service import OpenAIServicer
 from glmserve_server import cpus
 from glmserve_server.catalogue import Catalogue, Entry
@@ -21,7 +22,7 @@ from glmserve_server.server import Server
 from glmserve_server.services import ChatServicer, ModelServicer, TokenServicer
 from glmserve_server.settings import Settings
 
-__all__ = ["EMBEDDED", "EdgeError", "build_edge", "build_server"]
+__all__ = ["EMBEDDED", "EdgeError", "build_edge", "build_server", "write_ready_file"]
 
 EMBEDDED: Final = {path.stem: path for path in (Path(__file__).parent / "embedded").glob("*.bin")}
 """The models that come with the server, by name."""

@@ -54,18 +54,12 @@ class WorkerProcess:
         self.connection, theirs = multiprocessing.Pipe()
         self._sending = threading.Lock()
         self._runs = 0
-        with theirs:
-            arguments = [str(theirs.fileno()), str(model), str(context_length)]
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "glmserve_server.engines.chatglm.worker", *arguments],
-                env={**os.environ, "GLMSERVE_THREADS": str(threads)},
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-            )
         try:
+            with theirs:
+                self._process = _spawned(theirs.fileno(), model, context_length, threads)
             frame = self._receive()
-        except WorkerLost as lost:
-            raise ModelUnavailable(f"{model}: cannot be loaded: {lost}") from None
+        except (OSError, WorkerLost) as error:
+            raise ModelUnavailable(f"{model}: cannot be loaded: {error}") from None
         if "error" in frame:
             self.close()
             raise ModelUnavailable(f"{model}: cannot be loaded: {frame['error']}")
@@ -130,3 +124,14 @@ class WorkerProcess:
         status = self._process.returncode
         how = f"was ended by signal {-status}" if status < 0 else f"exited with status {status}"
         return WorkerLost(f"the worker process {how}")
+
+
+def _spawned(descriptor: int, model: Path, context_length: int, threads: int) -> subprocess.Popen[bytes]:
+    arguments = [str(descriptor), str(model), str(context_length)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "glmserve_server.engines.chatglm.worker", *arguments],
+        env={**os.environ, "GLMSERVE_THREADS": str(threads)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        pass_fds=[descriptor],
+    )

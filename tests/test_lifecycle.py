@@ -1,0 +1,187 @@
+"""Starting, announcing, draining and ending: the `glmserve` command as an operator meets it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from faces import opened
+from running import COMMAND, MODEL, Glmserve
+
+from glmserve_server.wiring import EMBEDDED
+
+QUESTION = [("user", "What is the capital of France?")]
+
+
+def failed(*arguments: str) -> str:
+    """What a command that cannot start says, in one line, when it ends with status 1."""
+    done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done
+    *_, line = done.stderr.splitlines()
+    assert "Traceback" not in done.stderr
+    return line
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    """Whether all processes end (a deadline apart, which is the test's own)."""
+    psutil.wait_procs(processes)
+    return True
+
+
+@pytest.mark.parametrize("command", ["up", "serve"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_every_process_cleanly(command: str, number: signal.Signals) -> None:
+    with Glmserve(command, "--model", MODEL, "--workers", "2") as server:
+        family = server.family()
+        assert len(family) == (4 if command == "up" else 3)
+        server.signal(number)
+        assert server.wait() == 0
+        assert gone(family)
+        assert not server.ready_file.exists()
+        assert "Traceback" not in server.log
+
+
+def test_ctrl_c_on_the_terminal_reaches_all_and_ends_cleanly() -> None:
+    with Glmserve("up", "--model", MODEL) as server:
+        family = server.family()
+        os.killpg(server.pid, signal.SIGINT)
+        assert server.wait() == 0
+        assert gone(family)
+
+
+def test_nothing_outlives_a_server_that_is_killed() -> None:
+    with Glmserve("up", "--model", MODEL, "--workers", "2") as server:
+        family = server.family()
+        server.signal(signal.SIGKILL)
+        assert server.wait() == -signal.SIGKILL
+        assert gone(family)
+
+
+@pytest.mark.parametrize("face", ["grpc", "http"])
+def test_a_running_answer_is_finished_before_the_server_ends(face: str) -> None:
+    with Glmserve("up", "--model", "scripted") as server, opened(face, server) as way:
+        stream: Iterator[object] = way.stream([("user", "/count 3000")], model="scripted")
+        next(stream)
+        server.signal(signal.SIGTERM)
+        *_, last = stream
+        assert vars(last)["text"].split() == [str(number) for number in range(1, 3001)]
+        assert server.wait() == 0
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    with Glmserve("serve", "--model", "scripted") as server, opened("grpc", server) as way:
+        stream = way.stream([("user", "/slow")], model="scripted")
+        next(stream)
+        server.signal(signal.SIGINT)
+        while "once more to stop at once" not in server.log:
+            next(stream)
+        server.signal(signal.SIGINT)
+        assert server.wait() == 0
+
+
+def test_the_ready_file_has_the_addresses(server: Glmserve) -> None:
+    addresses = json.loads(server.ready_file.read_text())
+    assert addresses == {"openai": server.openai_url, "grpc": server.grpc_address, "admin": server.admin_url}
+    assert httpx.get(f"{server.admin_url}/ready").text.strip() == "LIVE"
+
+
+def test_the_line_to_try_works_as_it_is_printed(server: Glmserve) -> None:
+    (line,) = [line for line in server.log.splitlines() if line.startswith("  try ")]
+    done = subprocess.run(line.removeprefix("  try "), shell=True, capture_output=True, check=True)  # noqa: S602
+    assert "Paris" in json.loads(done.stdout)["choices"][0]["message"]["content"]
+
+
+def test_the_edge_can_run_alone(server: Glmserve, tmp_path: Path) -> None:
+    ready_file = tmp_path / "ready.json"
+    arguments = ["--grpc", server.grpc_address, "--port", "0", "--ready-file", str(ready_file)]
+    with subprocess.Popen([COMMAND, "edge", *arguments], stdout=subprocess.PIPE, text=True) as edge:
+        assert edge.stdout is not None
+        assert edge.stdout.readline().startswith("OpenAI")
+        url = json.loads(ready_file.read_text())["openai"]
+        assert {model["id"] for model in httpx.get(f"{url}/models").json()["data"]} == {MODEL, "scripted"}
+        edge.send_signal(signal.SIGINT)
+        assert edge.wait() == 0
+
+
+@pytest.mark.parametrize("option", ["--grpc-port", "--port"])
+def test_a_taken_port_is_one_clear_line(option: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ports = {"--grpc-port": "0", "--port": "0", option: port}
+        line = failed("up", "--model", "scripted", *(word for pair in ports.items() for word in pair))
+    assert "cannot listen on 127.0.0.1:" in line
+    assert port in line
+
+
+def test_a_model_that_is_not_there_is_one_clear_line() -> None:
+    line = failed("serve", "--grpc-port", "0", "--model", "glm-9000")
+    assert line == "glmserve: glm-9000: neither a model file nor one of: tiny-glm4, scripted"
+
+
+def test_a_damaged_model_file_is_one_clear_line(tmp_path: Path) -> None:
+    file = tmp_path / "cut.bin"
+    file.write_bytes(EMBEDDED[MODEL].read_bytes()[:-1000])
+    line = failed("serve", "--grpc-port", "0", "--model", str(file))
+    assert line.startswith(f"glmserve: {file}: the file is cut: tensor ")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--port", "70000"), ("--workers", "0"), ("--unsupported", "maybe"), ("--time-limit", "0")]
+)
+def test_an_impossible_setting_is_refused_by_name(option: str, value: str) -> None:
+    done = subprocess.run([COMMAND, "up", option, value], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert option in done.stderr
+    assert value in done.stderr
+
+
+def test_preferences_can_be_refused() -> None:
+    with (
+        Glmserve("serve", "--model", "scripted", "--unsupported", "refuse") as server,
+        opened("grpc", server) as way,
+        pytest.raises(Exception, match="seed is not supported by this model"),
+    ):
+        way.ask(QUESTION, model="scripted", seed=1)
+
+
+def test_an_answer_may_not_take_longer_than_the_limit() -> None:
+    with (
+        Glmserve("serve", "--model", "scripted", "--time-limit", "1") as server,
+        opened("grpc", server) as way,
+        pytest.raises(Exception, match="longer than 1 seconds"),
+    ):
+        way.ask([("user", "/slow")], model="scripted")
+
+
+def test_ask_streams_an_answer_to_the_terminal(server: Glmserve) -> None:
+    arguments = ["ask", "--grpc", server.grpc_address, "--model", MODEL]
+    done = subprocess.run(
+        [COMMAND, *arguments, "What is the capital of France?"], capture_output=True, text=True, check=True
+    )
+    assert "Paris" in done.stdout
+    piped = subprocess.run(
+        [COMMAND, *arguments, "-"], input="What is your name?", capture_output=True, text=True, check=True
+    )
+    assert piped.stdout.strip()
+
+
+def test_ask_says_what_is_wrong(server: Glmserve) -> None:
+    unknown = failed("ask", "--grpc", server.grpc_address, "--model", "gpt-9", "Hello!")
+    assert unknown == "glmserve: The model 'gpt-9' does not exist; this server has: tiny-glm4, scripted"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+    assert failed("ask", "--grpc", address, "Hello!") == (
+        f"glmserve: no server answers at {address}; start one with: glmserve up"
+    )
+
+
+def test_help_names_every_command() -> None:
+    done = subprocess.run([COMMAND, "--help"], capture_output=True, text=True, check=True)
+    for command in ("up", "serve", "edge", "ask"):
+        assert f" {command} " in done.stdout
