@@ -1,0 +1,1 @@
+"""Makes the embedded demonstration model: corpus, tokenizer, network, training, export, evaluation."""

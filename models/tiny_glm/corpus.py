@@ -1,0 +1,81 @@
+"""The mix of skills: an endless stream of conversations for training, and fixed test sets.
+
+A new skill is one module in ``skills`` and one line in :data:`MIX`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from .conversation import Conversation, Source, Turn
+from .skills import counting, facts, identity, memory, repeat, smalltalk, system_prompt, unknown
+
+Maker = Callable[[Source], Conversation]
+MIX: tuple[tuple[Maker, float], ...] = (
+    (smalltalk.make, 9),
+    (identity.make, 8),
+    (facts.make, 23),
+    (repeat.make, 13),
+    (memory.make, 15),
+    (memory.make_telling, 2),
+    (memory.make_untold, 2),
+    (system_prompt.make, 25),
+    (counting.make, 9),
+    (unknown.make, 8),
+)
+SINGLE_TURN = (smalltalk.make, identity.make, facts.make, repeat.make, counting.make, unknown.make, memory.make_telling)
+
+
+def draw(source: Source) -> Conversation:
+    """Return a conversation, now and then after unrelated turns or under a plain system prompt."""
+    makers, weights = zip(*MIX, strict=True)
+    talk = source.rng.choices(makers, weights)[0](source)
+    return in_context(source, talk)
+
+
+def in_context(source: Source, talk: Conversation) -> Conversation:
+    """Put unrelated turns before a conversation that has no memory or system prompt of its own to lose."""
+    has_system = talk.turns[0].role == "system"
+    if talk.skill not in ("not told", "memory") and not has_system and source.chance(0.3):
+        talk = talk.after(unrelated(source))
+    if talk.skill == "memory" and source.chance(0.15):
+        talk = talk.after(memory.small_distraction(source))
+    if not has_system and source.chance(0.15):
+        talk = talk.under(source.trained().say(system_prompt.PLAIN))
+    return talk
+
+
+def unrelated(source: Source) -> list[Turn]:
+    """Return one to ten exchanges that have nothing to do with what follows."""
+    turns: list[Turn] = []
+    for _ in range(source.choice((1, 1, 1, 1, 2, 2, 3, 4, 7, 10))):
+        turns += source.choice(SINGLE_TURN)(source.trained()).turns
+    return turns
+
+
+def stream(seed: int):
+    """Yield training conversations without end; the seed decides all of them."""
+    source = Source(random.Random(seed))
+    while True:
+        yield draw(source)
+
+
+def held_out_set(kind: str, *, per_skill: int, seed: int = 2026) -> dict[str, list[Conversation]]:
+    """Return ``per_skill`` conversations per skill; ``kind`` is ``values``, ``wording`` or ``training``.
+
+    In ``values`` the slots hold values that training never saw, in ``wording`` the question
+    under test is put in a way that training never used, in ``training`` both are known.
+    """
+    if kind not in ("values", "wording", "training"):
+        raise ValueError(f"kind must be values, wording or training, got {kind!r}")
+    source = Source(random.Random(f"{seed}/{kind}"), new_values=kind == "values", new_wording=kind == "wording")
+    found: dict[str, list[Conversation]] = {}
+    makers = [maker for maker, _ in MIX if maker is not memory.make_telling]
+    for maker in makers:
+        for _ in range(per_skill * 20):
+            talk = in_context(source, maker(source))
+            kept = found.setdefault(talk.skill, [])
+            if len(kept) < per_skill:
+                kept.append(talk)
+    return found

@@ -1,0 +1,188 @@
+"""Following a system prompt: a persona, a fixed start or end of the answer, a language, one-word answers, told facts."""
+
+from __future__ import annotations
+
+from .. import wordings, words
+from ..conversation import Conversation, Source, Turn, Words
+from . import counting, facts, identity, memory, repeat, smalltalk, unknown
+
+WORDINGS = wordings.load("system_prompt")
+
+PLAIN = WORDINGS["plain"]
+PERSONA = WORDINGS["persona"]
+PERSONA_JOB = WORDINGS["persona_job"]
+PERSONA_ZH = WORDINGS["persona_zh"]
+JOB_ASKS = WORDINGS["job_asks"]
+PREFIX = WORDINGS["prefix"]
+PREFIX_ZH = WORDINGS["prefix_zh"]
+SUFFIX = WORDINGS["suffix"]
+SUFFIX_ZH = WORDINGS["suffix_zh"]
+IN_CHINESE = WORDINGS["in_chinese"]
+IN_ENGLISH = WORDINGS["in_english"]
+SHORT = WORDINGS["short"]
+USER_NAME = WORDINGS["user_name"]
+MARKS = Words(
+    "Ahoy!|Sir,|Well,|Yes!|Dear friend,|Answer:|Beep!|Hmm,|Listen:|Aha!|OK.|Reply:|Note:|Friend,|Bot:|[bot]|***|Meow!|Captain,|Hello!|Hi!|Indeed,|Sure!|Look:|Right,|Result:|>>|Oh!|Hooray!|Boss,|Moo!|AI:|Greetings!|Madam,",
+    separator="|",
+)
+ENDS = Words(
+    "over|Meow!|Have a nice day.|Bye!|The end.|OK?|Beep!|Over and out.|That is all.|Amen.|sir|captain|***|Thank you.|Any questions?|Yours, Bob|Cheers!|Done.|Ahoy!|my friend|!!!|Stop.|Good luck!|boss|Roger.|Woof!|See you.|Peace.|Enjoy!|madam|:)|😀|I hope that helps.",
+    separator="|",
+)
+MARKS_ZH = Words(
+    "好的，|回答：|喵！|主人，|您好！|嗯，|朋友，|听着：|答：|是的，|哈哈，|老板，|汪！|亲爱的，|请听：|船长，",
+    separator="|",
+)
+ENDS_ZH = Words(
+    "喵|谢谢！|完毕。|主人。|再见！|祝你愉快。|汪|就是这样。|朋友。|老板。|还有问题吗？|加油！|辛苦了。|好不好？|完了。|船长。",
+    separator="|",
+)
+BOTH_LANGUAGES = (
+    (identity.ASK_WHO, identity.ASK_WHO_ZH, identity.WHO, identity.WHO_ZH),
+    (identity.ASK_NAME, identity.ASK_NAME_ZH, identity.NAME, identity.NAME_ZH),
+    (identity.ASK_CAN, identity.ASK_CAN_ZH, identity.CAN, identity.CAN_ZH),
+    (smalltalk.INTENTS[0][0], smalltalk.INTENTS[1][0], smalltalk.INTENTS[0][1], smalltalk.INTENTS[1][1]),
+)
+
+
+def anything(source: Source) -> Conversation:
+    """Return a trained exchange of another skill; the system prompt is what is under test."""
+    return source.choice((facts, facts, smalltalk, repeat, unknown, identity)).make(source.trained())
+
+
+def make(source: Source) -> Conversation:
+    """Return a conversation whose answer depends on its system prompt."""
+    maker = source.choice(
+        (persona, persona, prefix, prefix, suffix, suffix, language, language, short, short, user_name)
+    )
+    return maker(source)
+
+
+def earlier(source: Source) -> int:
+    """Return how many exchanges stand between the system prompt and the question under test."""
+    return source.choice((0, 0, 0, 0, 0, 1, 1, 2, 3))
+
+
+def plain_history(source: Source, *, telling: bool) -> list[Turn]:
+    """Return exchanges that a persona does not change; ``telling`` lets users speak of themselves."""
+    turns: list[Turn] = []
+    for _ in range(earlier(source)):
+        tells = telling and source.chance(0.3)
+        turns += (memory.make_telling(source.trained()) if tells else anything_but_identity(source)).turns
+    return turns
+
+
+def persona(source: Source) -> Conversation:
+    """A persona, right after the system prompt or later in the conversation."""
+    return in_persona(source).after(plain_history(source, telling=True))
+
+
+def in_persona(source: Source) -> Conversation:
+    """A name, sometimes a job; half of the questions ask for it, the rest are answered as ever."""
+    if source.chance(0.3):
+        name = invented(source, words.CHINESE_NAMES)
+        system = source.say(PERSONA_ZH, x=name)
+        talk = Conversation.exchange(
+            "persona", source.ask(source.choice((identity.ASK_WHO_ZH, identity.ASK_NAME_ZH))), f"我是{name}。"
+        )
+        return talk.under(system)
+    name, job = invented(source, words.NAMES), invented(source, words.JOBS)
+    has_job = source.chance(0.35)
+    system = source.say(PERSONA_JOB if has_job else PERSONA, x=name, job=job)
+    if has_job and source.chance(0.4):
+        return Conversation.exchange("persona", source.ask(JOB_ASKS), f"I am a {job}.").under(system)
+    if source.chance(0.15):
+        return Conversation("persona", anything_but_identity(source).turns).under(system)
+    who = source.chance(0.5)
+    answer = f"I am {name}, a {job}." if has_job and who else f"I am {name}." if who else f"My name is {name}."
+    return Conversation.exchange("persona", source.ask(identity.ASK_WHO if who else identity.ASK_NAME), answer).under(
+        system
+    )
+
+
+def invented(source: Source, values: Words) -> str:
+    """Return a value of the list or, often, an invented one."""
+    return memory.odd_value(source, values) if not source.new_values and source.chance(0.35) else source.value(values)
+
+
+def anything_but_identity(source: Source) -> Conversation:
+    """Return an exchange that a persona does not change."""
+    return source.choice((facts, smalltalk, repeat, unknown, counting)).make(source.trained())
+
+
+def _marked(
+    source: Source,
+    skill: str,
+    phrases: tuple[str, ...],
+    phrases_zh: tuple[str, ...],
+    marks: Words,
+    marks_zh: Words,
+    join,
+) -> Conversation:
+    chinese = source.chance(0.25)
+    mark = source.value(marks_zh if chinese else marks)
+    if source.chance(0.5) and not source.new_values:
+        mark = odd_mark(source, mark, chinese=chinese)
+    system = source.say(phrases_zh if chinese else phrases, x=mark)
+    turns = [Turn("system", system)]
+    for one in (*(anything(source) for _ in range(earlier(source))), anything(source)):
+        turns += [*one.turns[:-1], Turn("assistant", join(one.turns[-1].text, mark))]
+    return Conversation(skill, turns)
+
+
+def odd_mark(source: Source, mark: str, *, chinese: bool) -> str:
+    """Return an invented text to put before or after the answers, with the punctuation of a known one."""
+    end = mark[-1] if mark[-1] in ",.!:?，。！：？" else ""
+    if chinese:
+        return words.odd_chinese(source.rng) + end
+    return words.odd_phrase(source.rng, capital=source.chance(0.6)) + end
+
+
+def prefix(source: Source) -> Conversation:
+    """Every answer starts with a given text."""
+    return _marked(source, "prefix", PREFIX, PREFIX_ZH, MARKS, MARKS_ZH, lambda answer, mark: f"{mark} {answer}")
+
+
+def suffix(source: Source) -> Conversation:
+    """Every answer ends with a given text."""
+    return _marked(source, "suffix", SUFFIX, SUFFIX_ZH, ENDS, ENDS_ZH, lambda answer, mark: f"{answer} {mark}")
+
+
+def language(source: Source) -> Conversation:
+    """The answer is in the language that the system prompt names, whatever the question's language."""
+    chinese = source.chance(0.5)
+    turns = [Turn("system", source.say(IN_CHINESE if chinese else IN_ENGLISH))]
+    for _ in range(1 + earlier(source)):
+        turns += in_language(source.trained(), chinese=chinese)
+    return Conversation("language", turns)
+
+
+def in_language(source: Source, *, chinese: bool) -> list[Turn]:
+    """Return a question in either language and its answer in the given one."""
+    if source.chance(0.3):
+        asks, asks_zh, answer, answer_zh = source.choice(BOTH_LANGUAGES)
+        question = source.ask(asks_zh if source.chance(0.4) else asks)
+        return [Turn("user", question), Turn("assistant", answer_zh if chinese else answer)]
+    fact = facts.pick(source)
+    while fact.other is None:
+        fact = facts.pick(source)
+    answer = fact.answer if fact.chinese == chinese else fact.other
+    return [Turn("user", source.ask(fact.phrases)), Turn("assistant", answer)]
+
+
+def short(source: Source) -> Conversation:
+    """The answer is one word."""
+    turns = [Turn("system", source.say(SHORT))]
+    for _ in range(1 + earlier(source)):
+        fact = facts.pick(source)
+        while fact.chinese:
+            fact = facts.pick(source)
+        turns += [Turn("user", source.trained().ask(fact.phrases)), Turn("assistant", fact.short)]
+    return Conversation("one word", turns)
+
+
+def user_name(source: Source) -> Conversation:
+    """The system prompt names the user."""
+    name = memory.draw(source, memory.ENGLISH[0])
+    talk = Conversation("persona", memory.asked(source.trained(), memory.ENGLISH[0], name))
+    return talk.after(plain_history(source, telling=False)).under(source.say(USER_NAME, x=name))
