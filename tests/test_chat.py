@@ -34,8 +34,9 @@ def test_streamed_pieces_make_the_whole_answer(face: Face, question: str) -> Non
 
 
 def test_a_stream_comes_in_pieces(face: Face) -> None:
-    texts = {reply.text for reply in face.stream([("user", "What is the capital of France?")], **GREEDY)}
-    assert len(texts) > 2
+    turns = [("user", "What is the capital of France?")]
+    texts = {reply.text for reply in face.stream(turns, **GREEDY, ignore_eos=True, max_completion_tokens=500)}
+    assert len(texts) > 5  # a slow reader gets several tokens at once, but never more than a bound
 
 
 def test_chinese_characters_are_never_broken(face: Face) -> None:
@@ -143,7 +144,7 @@ def test_an_unknown_model_is_not_found(face: Face) -> None:
         ({"max_completion_tokens": 0}, "max_completion_tokens"),
         ({"n": 0}, "n"),
         ({"n": 129}, "n"),
-        ({"n": 2}, "n"),
+        ({"n": 9}, "n"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
         ({"logprobs": True}, "logprobs"),
     ],

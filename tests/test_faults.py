@@ -8,9 +8,11 @@ from contextlib import AbstractContextManager, closing
 from itertools import islice
 from pathlib import Path
 
+import grpc
 import psutil
 import pytest
 from faces import Face, Refused
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from running import MODEL, Glmserve
 
 from glmserve_server.wiring import EMBEDDED
@@ -105,6 +107,43 @@ def test_a_model_that_cannot_be_loaded_again_is_unavailable_until_it_can(tmp_pat
         while not (reply := asked_again(face)):
             pass
         assert "Paris" in reply
+
+
+def test_health_follows_the_model(tmp_path: Path) -> None:
+    file = tmp_path / "model.bin"
+    shutil.copy(EMBEDDED[MODEL], file)
+    with (
+        Glmserve("serve", "--model", str(file), "--model", "scripted", "--workers", "1") as server,
+        grpc.insecure_channel(server.grpc_address) as channel,
+    ):
+        statuses = health_of(channel, "model")
+        assert next(statuses) == "SERVING"
+        file.rename(tmp_path / "elsewhere.bin")
+        worker(server).kill()
+        assert next(statuses) == "NOT_SERVING"
+        assert next(health_of(channel, "")) == "SERVING"  # there is another model
+        (tmp_path / "elsewhere.bin").rename(file)
+        assert next(statuses) == "SERVING"
+
+
+def health_of(channel: grpc.Channel, service: str) -> Iterator[str]:
+    """The names of a service's statuses, as they change."""
+    watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=service))  # type: ignore[attr-defined]
+    for response in watch:
+        yield health_pb2.HealthCheckResponse.ServingStatus.Name(response.status)
+
+
+def test_a_silent_worker_is_replaced(way: Way) -> None:
+    with Glmserve("up", "--model", MODEL, "--workers", "1", "--silence-limit", "1") as server, way(server) as face:
+        stream = face.stream(QUESTION, **ENDLESS)
+        list(islice(stream, 2))
+        process = worker(server)
+        process.suspend()
+        with pytest.raises(Refused, match="said nothing for 1 seconds"):
+            list(stream)
+        assert "Paris" in face.ask(QUESTION, **GREEDY).text
+        worker(server).suspend()  # while it waits: nobody notices
+        assert "Paris" in face.ask(QUESTION, **GREEDY).text
 
 
 def asked_again(face: Face) -> str:

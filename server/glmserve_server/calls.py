@@ -16,6 +16,7 @@ class Call:
 
     method: str
     request_id: str
+    caller: str
     notes: dict[str, str | int] = field(default_factory=dict)
     begun: float = field(default_factory=time.perf_counter)
 
@@ -29,11 +30,14 @@ class Call:
 _current: contextvars.ContextVar[Call | None] = contextvars.ContextVar("call", default=None)
 
 
-def begin(method: str, request_id: str | None) -> Call:
-    """Begins the call of this task; a request id that is missing or not printable is made anew."""
+def begin(method: str, request_id: str | None, caller: str) -> Call:
+    """Begins the call of this task; a request id that is missing or not printable is made anew.
+
+    `caller` tells those apart who share the server fairly.
+    """
     if request_id is None or not _SANE_ID.fullmatch(request_id):
         request_id = str(uuid.uuid4())
-    call = Call(method=method, request_id=request_id)
+    call = Call(method=method, request_id=request_id, caller=caller)
     _current.set(call)
     return call
 
@@ -42,3 +46,9 @@ def note(**notes: str | int) -> None:
     """Adds to the log line of the current call, if there is one."""
     if (call := _current.get()) is not None:
         call.notes.update(notes)
+
+
+def caller() -> str:
+    """Who makes the current call; empty outside of one."""
+    call = _current.get()
+    return call.caller if call else ""

@@ -16,6 +16,12 @@ Threads = Annotated[int | None, typer.Option(help="Threads per process.", show_d
 ContextLength = Annotated[int, typer.Option(help="Most tokens of prompt and answer, if the model has as many.")]
 QueueLimit = Annotated[int, typer.Option(help="Requests that may wait for a model; more are refused.")]
 TimeLimit = Annotated[float, typer.Option(help="Seconds that an answer may take.")]
+StallLimit = Annotated[float, typer.Option(help="Seconds that a reader may take nothing of an answer.")]
+SilenceLimit = Annotated[
+    float,
+    typer.Option(help="Seconds that a worker may say nothing, beyond what its prompt needs."),
+]
+PrefixReuse = Annotated[bool, typer.Option(help="Keep what a worker has read of a conversation for its next turn.")]
 Grace = Annotated[float, typer.Option(help="Seconds that running answers have to end when the server stops.")]
 Unsupported = Annotated[
     str, typer.Option(help="What becomes of preferences that a model cannot honour: ignore (and name them) or refuse.")
@@ -33,6 +39,9 @@ def up(
     context_length: ContextLength = 8192,
     queue_limit: QueueLimit = 64,
     time_limit: TimeLimit = 600.0,
+    stall_limit: StallLimit = 60.0,
+    silence_limit: SilenceLimit = 30.0,
+    prefix_reuse: PrefixReuse = True,
     grace: Grace = 30.0,
     unsupported: Unsupported = "ignore",
     ready_file: ReadyFile = None,
@@ -49,6 +58,9 @@ def up(
         context_length=context_length,
         queue_limit=queue_limit,
         time_limit=time_limit,
+        stall_limit=stall_limit,
+        silence_limit=silence_limit,
+        prefix_reuse=prefix_reuse,
         grace=grace,
         unsupported=unsupported,
         ready_file=ready_file,
@@ -64,6 +76,9 @@ def serve(
     context_length: ContextLength = 8192,
     queue_limit: QueueLimit = 64,
     time_limit: TimeLimit = 600.0,
+    stall_limit: StallLimit = 60.0,
+    silence_limit: SilenceLimit = 30.0,
+    prefix_reuse: PrefixReuse = True,
     grace: Grace = 30.0,
     unsupported: Unsupported = "ignore",
     ready_file: ReadyFile = None,
@@ -79,6 +94,9 @@ def serve(
         context_length=context_length,
         queue_limit=queue_limit,
         time_limit=time_limit,
+        stall_limit=stall_limit,
+        silence_limit=silence_limit,
+        prefix_reuse=prefix_reuse,
         grace=grace,
         unsupported=unsupported,
         ready_file=ready_file,

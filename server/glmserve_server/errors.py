@@ -14,7 +14,7 @@
 The code raises these; `status_of` alone knows gRPC's codes and `google.rpc` details (https://google.aip.dev/193).
 """
 
-from typing import ClassVar, Final
+from typing import Final
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -29,7 +29,7 @@ DOMAIN: Final = "glmserve"
 class ServeError(Exception):
     """A failure that the caller is told about: its text is meant for them."""
 
-    retry_after: ClassVar[float | None] = None
+    retry_after: float | None = None
     """Seconds after which the same call may succeed; None: it will not."""
 
 
@@ -56,7 +56,9 @@ class ModelNotFound(ServeError):
 class QueueFull(ServeError):
     """Too many requests wait for this model already."""
 
-    retry_after = 1.0
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class DeadlineExceeded(ServeError):

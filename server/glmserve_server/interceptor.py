@@ -63,7 +63,7 @@ def _streaming(name: str, handler: Callable[[Any, Context], Any]) -> Any:
 @contextlib.asynccontextmanager
 async def _observed(name: str, context: Context) -> AsyncIterator[None]:
     metadata = dict(context.invocation_metadata() or ())
-    call = calls.begin(name, _text(metadata.get("x-request-id")))
+    call = calls.begin(name, _text(metadata.get("x-request-id")), _caller(metadata, context.peer()))
     context.set_trailing_metadata((("x-request-id", call.request_id),))
     try:
         yield
@@ -94,6 +94,15 @@ def grpc_name(code: object) -> str:
     if isinstance(code, int):
         return next((member.name for member in grpc.StatusCode if member.value[0] == code), str(code))
     return code.name if isinstance(code, grpc.StatusCode) else "UNKNOWN"
+
+
+def _caller(metadata: dict[str, str | bytes], peer: str) -> str:
+    """The key that a call brings, else the address that it comes from, without its port."""
+    if key := _text(metadata.get("authorization")):
+        return key
+    if forwarded := _text(metadata.get("x-forwarded-for")):  # the last address is the one that Envoy has seen
+        return forwarded.rpartition(",")[2].strip()
+    return peer.rpartition(":")[0]
 
 
 def _text(value: str | bytes | None) -> str | None:

@@ -1,6 +1,9 @@
 """The gRPC server: opened with everything that it serves, drained before it is closed."""
 
+import asyncio
+import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -21,6 +24,14 @@ _OPTIONS: Final = (
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
 )
+
+
+_STATUS: Final = {
+    True: health_pb2.HealthCheckResponse.SERVING,
+    False: health_pb2.HealthCheckResponse.NOT_SERVING,
+}
+
+logger = logging.getLogger(__name__)
 
 
 class AddressInUse(Exception):
@@ -46,6 +57,8 @@ class Server:
         self._catalogue = catalogue
         self._grace = grace
         self._health = health.aio.HealthServicer()
+        self._faulty: set[str] = set()
+        self._draining = False
         self._names = [name for name, _ in services]
         self._server = grpc.aio.server(interceptors=[CallInterceptor()], options=_OPTIONS)
         for _, add in services:
@@ -65,14 +78,17 @@ class Server:
 
     async def __aenter__(self) -> Self:
         """Starts the engines, then listens."""
+        for entry in self._catalogue.entries:
+            entry.engine.on_fault = partial(self._observe, entry.id)
         await self._catalogue.start()
         await self._server.start()
-        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        await self._set_health()
         return self
 
     async def drain(self) -> None:
         """Says NOT_SERVING, takes no new calls, and lets those that run end, for up to the grace time."""
-        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._draining = True
+        await self._set_health()
         await self._server.stop(self._grace)
 
     async def __aexit__(
@@ -82,6 +98,20 @@ class Server:
         await self._server.stop(0)
         await self._catalogue.aclose()
 
-    async def _set_health(self, status: int) -> None:
+    def _observe(self, model: str, fault: str | None) -> None:
+        """Notes that a model cannot be run any more, or can again."""
+        if fault is None:
+            self._faulty.discard(model)
+            logger.info("%s is served again", model)
+        else:
+            self._faulty.add(model)
+            logger.error("%s is not served: %s", model, fault)
+        self._changing = asyncio.ensure_future(self._set_health())
+
+    async def _set_health(self) -> None:
+        """Each model has a health of its own, by its id; the server and its services have it while any model has."""
+        models = {entry.id: entry.id not in self._faulty and not self._draining for entry in self._catalogue.entries}
         for name in ("", *self._names):
-            await self._health.set(name, status)
+            await self._health.set(name, _STATUS[any(models.values())])
+        for model, healthy in models.items():
+            await self._health.set(model, _STATUS[healthy])

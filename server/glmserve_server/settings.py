@@ -21,6 +21,9 @@ class Settings:
     context_length: int = 8192
     queue_limit: int = 64
     time_limit: float = 600.0
+    stall_limit: float = 60.0
+    silence_limit: float = 30.0
+    prefix_reuse: bool = True
     grace: float = 30.0
     unsupported: str = "ignore"
     ready_file: Path | None = None
@@ -34,6 +37,8 @@ class Settings:
         _check("--context-length", self.context_length, 16, 1 << 24)
         _check("--queue-limit", self.queue_limit, 0, 1 << 16)
         _check("--time-limit", self.time_limit, 1, 86400)
+        _check("--stall-limit", self.stall_limit, 0.1, 86400)
+        _check("--silence-limit", self.silence_limit, 0.1, 86400)
         _check("--grace", self.grace, 0, 3600)
         if self.unsupported not in ("ignore", "refuse"):
             raise SettingsError(f"--unsupported must be ignore or refuse, not {self.unsupported!r}")

@@ -14,7 +14,7 @@ from glmserve_gateway.service import OpenAIServicer
 from glmserve_server import cpus
 from glmserve_server.catalogue import Catalogue, Entry
 from glmserve_server.chat import Chat
-from glmserve_server.engines.chatglm.engine import ChatGlmEngine, SamplingDefaults
+from glmserve_server.engines.chatglm.engine import ChatGlmEngine, ChatGlmOptions, SamplingDefaults
 from glmserve_server.engines.engine import Engine
 from glmserve_server.engines.scripted import ScriptedEngine
 from glmserve_server.errors import ModelUnavailable
@@ -89,10 +89,13 @@ def _entry(name: str, settings: Settings) -> Entry:
 
 
 def _chatglm(path: Path, defaults: SamplingDefaults, settings: Settings) -> Engine:
-    return ChatGlmEngine(
-        path,
+    options = ChatGlmOptions(
         plan=cpus.plan(settings.workers, settings.threads),
         context_length=settings.context_length,
         queue_limit=settings.queue_limit,
+        stall_limit=settings.stall_limit,
+        silence_limit=settings.silence_limit,
+        prefix_reuse=settings.prefix_reuse,
         defaults=defaults,
     )
+    return ChatGlmEngine(path, options)

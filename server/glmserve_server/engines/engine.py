@@ -1,6 +1,6 @@
 """What every engine offers: a chat request in, the events of its answer out."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest, StreamChatCompletionResponse
@@ -18,6 +18,9 @@ class Engine(Protocol):
 
     kind: str
     """What `Model.engine` shows."""
+
+    on_fault: Callable[[str | None], None]
+    """Called on the event loop: with the reason when the model cannot be run any more, with None when it can again."""
 
     @property
     def capabilities(self) -> Capabilities:

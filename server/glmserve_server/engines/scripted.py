@@ -12,7 +12,7 @@ A word and the space before it is a token.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from itertools import count
 
 from glmserve.v1 import chat_pb2, message_pb2
@@ -38,6 +38,9 @@ class ScriptedEngine:
     kind = "scripted"
     capabilities = Capabilities(max_choices=1)
     context_length = 4096
+
+    def __init__(self) -> None:
+        self.on_fault: Callable[[str | None], None] = lambda _: None
 
     async def start(self) -> None:
         """Nothing to get ready."""

@@ -10,7 +10,7 @@ from glmserve_server.engines.chatglm.modelfile import ModelFile
 from glmserve_server.errors import ModelUnavailable
 
 
-class Answer(Protocol):
+class AnswerReader(Protocol):
     """Reads one answer, token by token."""
 
     def feed(self, token: int) -> str:
@@ -35,7 +35,7 @@ class Dialect(Protocol):
         """The prompt: whole conversation and the beginning of the answer's turn."""
         ...
 
-    def answer(self) -> Answer:
+    def answer(self) -> AnswerReader:
         """A reader for one answer."""
         ...
 

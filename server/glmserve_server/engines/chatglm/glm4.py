@@ -74,16 +74,16 @@ class Glm4Dialect:
                 ids += self._turn("<|assistant|>", call.name, call.arguments_json)
         return [*ids, self._special["<|assistant|>"]]
 
-    def answer(self) -> "Glm4Answer":
+    def answer(self) -> "Glm4AnswerReader":
         """See `Dialect.answer`."""
-        return Glm4Answer(self._bytes)
+        return Glm4AnswerReader(self._bytes)
 
     def _turn(self, role: str, metadata: str, content: str) -> list[int]:
         encode = self._encoding.encode_ordinary
         return [self._special[role], *encode(f"{metadata}\n"), *encode(content)]
 
 
-class Glm4Answer:
+class Glm4AnswerReader:
     """Reads the content of an answer; the newline that ends its (empty) metadata is not part of it."""
 
     def __init__(self, tokens: dict[int, bytes]) -> None:
@@ -92,7 +92,7 @@ class Glm4Answer:
         self._begun = False
 
     def feed(self, token: int) -> str:
-        """See `Answer.feed`; special tokens stand for no text."""
+        """See `AnswerReader.feed`; special tokens stand for no text."""
         text = self._characters.feed(self._tokens.get(token, b""))
         if self._begun or not text:
             return text

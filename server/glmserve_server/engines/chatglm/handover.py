@@ -18,15 +18,25 @@ class Handover(Generic[T]):
         self._loop = asyncio.get_running_loop()
         self._filled = asyncio.Event()
 
-    def put(self, item: T) -> None:
-        """For the thread. Waits for room; does nothing once closed."""
+    def put(self, item: T, patience: float | None = None) -> bool:
+        """For the thread. Waits for room up to `patience` seconds; returns whether there was. Once closed, drops it."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or len(self._items) < self._size)
-            if self._closed:
-                return
-            self._items.append(item)
-            first = len(self._items) == 1
-        if first:
+            if not self._changed.wait_for(lambda: self._closed or len(self._items) < self._size, patience):
+                return False
+            self._append(item)
+        return True
+
+    def put_last(self, item: T) -> None:
+        """For the thread: puts an item whether there is room or not, and takes no more."""
+        with self._changed:
+            self._append(item)
+            self._closed = True
+
+    def _append(self, item: T) -> None:
+        if self._closed:
+            return
+        self._items.append(item)
+        if len(self._items) == 1:
             self._loop.call_soon_threadsafe(self._filled.set)
 
     async def take(self) -> list[T]:

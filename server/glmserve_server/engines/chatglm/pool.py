@@ -1,36 +1,59 @@
-"""The pool: the seats of a model's workers, and the queue of requests before them."""
+"""The pool: the seats of a model's workers, and who waits for them."""
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import AsyncGenerator, Callable
+import math
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Final
 
 from glmserve_server.engines.chatglm.handover import Handover
-from glmserve_server.engines.chatglm.process import End, Job, WorkerLost, WorkerProcess
-from glmserve_server.engines.chatglm.seat import Pieces, Seat
-from glmserve_server.errors import ModelUnavailable, QueueFull, ShuttingDown, WorkerDied
+from glmserve_server.engines.chatglm.job import Begun, End, Job, Piece, ReaderStalled, WorkerFault, WorkerLost
+from glmserve_server.engines.chatglm.process import WorkerProcess
+from glmserve_server.engines.chatglm.seat import Seat
+from glmserve_server.engines.chatglm.waiting import Waiting
+from glmserve_server.errors import DeadlineExceeded, ModelUnavailable, QueueFull, ShuttingDown, WorkerDied
+
+Pieces = AsyncGenerator[Begun | list[int] | End, None]
 
 AHEAD: Final = 64
 """Tokens that may lie between a worker's thread and a reader who is slow."""
 
 
 class Pool:
-    """Runs jobs on the first free worker, first come first served."""
+    """Runs a job on the free worker that holds the longest part of its prompt already."""
 
-    def __init__(self, start_worker: Callable[[], WorkerProcess], *, workers: int, queue_limit: int) -> None:
+    def __init__(
+        self,
+        start_worker: Callable[[], WorkerProcess],
+        *,
+        workers: int,
+        queue_limit: int,
+        stall_limit: float,
+        on_fault: Callable[[str | None], None],
+    ) -> None:
+        """`stall_limit`: seconds that a reader may take nothing. `on_fault` is told why no worker can run any more,
+        and None when one can again."""
         self._start_worker = start_worker
         self._size = workers
-        self._queue_limit = queue_limit
+        self._stall_limit = stall_limit
+        self._on_fault = on_fault
         self._seats: list[Seat] = []
-        self._free: deque[Seat] = deque()
-        self._waiting: deque[asyncio.Future[Seat]] = deque()
+        self._free: list[Seat] = []
+        self._waiting: Waiting[Seat] = Waiting(queue_limit)
         self._closed = False
+        self._faulty = False
+        self._seconds = 1.0  # that a job takes, a moving average
 
     async def start(self) -> None:
         """Starts all workers and waits for them. Raises `ModelUnavailable` if one cannot load the model."""
         self._seats = [
-            Seat(self._start_worker, name=f"glmserve-worker-{index}", on_free=self._release, on_lost=self._withdraw)
+            Seat(
+                self._start_worker,
+                name=f"glmserve-worker-{index}",
+                stall_limit=self._stall_limit,
+                on_free=self._release,
+                on_lost=self._withdraw,
+            )
             for index in range(self._size)
         ]
         try:
@@ -42,62 +65,56 @@ class Pool:
     async def aclose(self) -> None:
         """Ends all workers; whoever waits is told that the server shuts down."""
         self._closed = True
-        for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_exception(ShuttingDown("The server is shutting down."))
+        self._waiting.dismiss(ShuttingDown("The server is shutting down."))
         for seat in self._seats:
             seat.close()
         await asyncio.gather(*(asyncio.to_thread(seat.join) for seat in self._seats))
 
-    async def run(self, job: Job) -> AsyncGenerator[list[int] | End, None]:
-        """The tokens of the answer as they come, several at once when the caller is slow, then its end.
+    async def run(self, job: Job, caller: str) -> Pieces:
+        """That the run has begun, the tokens as they come, several at once when the caller is slow, then its end.
 
         A worker that dies before its first token is replaced by another, once, unseen; later that is `WorkerDied`.
         """
         for attempt in range(2):
             seen = False
             try:
-                async with contextlib.aclosing(self._run_once(job)) as pieces:
+                async with contextlib.aclosing(self._run_once(job, caller)) as pieces:
                     async for piece in pieces:
-                        seen = True
+                        seen = seen or not isinstance(piece, Begun)
                         yield piece
                 return
             except WorkerLost as lost:
                 if seen or attempt:
                     raise WorkerDied(f"The model's process ended in the middle of the answer: {lost}.") from lost
 
-    async def _run_once(self, job: Job) -> AsyncGenerator[list[int] | End, None]:
-        seat = await self._acquire()
-        pieces: Pieces = Handover(AHEAD)
-        seat.run(job, pieces)
+    async def _run_once(self, job: Job, caller: str) -> Pieces:
+        seat = await self._acquire(job, caller)
+        clock = asyncio.get_running_loop().time
+        begun, handover = clock(), Handover[Piece](AHEAD)
+        seat.run(job, handover)
         ended = False
         try:
             while not ended:
-                taken = await pieces.take()
-                last = taken[-1]
-                ended = not isinstance(last, int)
-                if ids := [token for token in taken if isinstance(token, int)]:
-                    yield ids
-                if isinstance(last, Exception):
-                    raise last
-                if isinstance(last, End):
-                    yield last
+                taken = await handover.take()
+                ended = isinstance(taken[-1], End | Exception)
+                for piece in _joined(taken):
+                    yield piece
         finally:
+            self._seconds += (clock() - begun - self._seconds) / 8
             if not ended:
-                pieces.close()
+                handover.close()
                 seat.cancel()
 
-    async def _acquire(self) -> Seat:
+    async def _acquire(self, job: Job, caller: str) -> Seat:
         if self._closed:
             raise ShuttingDown("The server is shutting down.")
         if self._free:
-            return self._free.popleft()
-        if fault := self._fault():
-            raise fault
-        if len(self._waiting) >= self._queue_limit:
-            raise QueueFull(f"{len(self._waiting)} requests wait for this model already, which is the limit.")
-        waiter: asyncio.Future[Seat] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+            seat = max(self._free, key=lambda seat: seat.promise(job))
+            self._free.remove(seat)
+            return seat
+        if self._faulty:
+            raise self._fault()
+        waiter = self._waiting.join(caller, self._queue_full())
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -105,26 +122,47 @@ class Pool:
                 self._release(waiter.result())
             raise
         finally:
-            with contextlib.suppress(ValueError):
-                self._waiting.remove(waiter)
+            self._waiting.leave(caller, waiter)
+
+    def _queue_full(self) -> QueueFull:
+        limit = self._waiting.limit
+        seconds = math.ceil((limit + 1) * self._seconds / self._size)
+        return QueueFull(
+            f"{limit} requests wait for this model already, which is the limit.", retry_after=min(max(seconds, 1), 60)
+        )
 
     def _release(self, seat: Seat) -> None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(seat)
-                return
-        self._free.append(seat)
+        self._observe()
+        if seat not in self._free and not self._waiting.call(seat):
+            self._free.append(seat)
 
     def _withdraw(self, seat: Seat) -> None:
-        with contextlib.suppress(ValueError):  # it was not free
+        if seat in self._free:
             self._free.remove(seat)
-        if fault := self._fault():
-            for waiter in self._waiting:
-                if not waiter.done():
-                    waiter.set_exception(fault)
+        self._observe()
+        if self._faulty:
+            self._waiting.dismiss(self._fault())
 
-    def _fault(self) -> ModelUnavailable | None:
-        """Why no worker can be started, if none can."""
-        faults = [seat.fault for seat in self._seats if seat.fault]
-        return ModelUnavailable(faults[0]) if len(faults) == len(self._seats) else None
+    def _observe(self) -> None:
+        """Tells of a change between some workers and none."""
+        faulty = all(seat.fault for seat in self._seats)
+        if faulty is not self._faulty:
+            self._faulty = faulty
+            self._on_fault(str(self._fault()) if faulty else None)
+
+    def _fault(self) -> ModelUnavailable:
+        return ModelUnavailable(self._seats[0].fault or "no worker can be started")
+
+
+def _joined(taken: list[Piece]) -> Iterator[Begun | list[int] | End]:
+    """What was taken, with its tokens in one piece. Raises the error that ends it."""
+    yield from (piece for piece in taken if isinstance(piece, Begun))
+    if ids := [piece for piece in taken if isinstance(piece, int)]:
+        yield ids
+    match taken[-1]:
+        case End() as end:
+            yield end
+        case ReaderStalled() as stalled:
+            raise DeadlineExceeded(str(stalled))
+        case WorkerLost() | WorkerFault() as error:
+            raise error

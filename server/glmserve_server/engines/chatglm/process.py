@@ -8,39 +8,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from glmserve_server.errors import ModelUnavailable, ServeError
+from glmserve_server.engines.chatglm.job import Begun, End, Job, WorkerFault, WorkerLost
+from glmserve_server.errors import ModelUnavailable
 
 KILL_GRACE: Final = 5.0
+"""Seconds that a process has to end when its pipe is closed."""
 
-
-class WorkerLost(Exception):
-    """The process has ended in the middle of its work; the text says how."""
-
-
-class WorkerFault(ServeError):
-    """The library refused to go on with a job; the process lives."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A prompt to run: token ids, the most tokens to add, the tokens that end it, and chatglm-cpp's sampling knobs."""
-
-    ids: list[int]
-    limit: int
-    stop_ids: tuple[int, ...]
-    sampling: dict[str, float | int | bool]
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a run has ended, and the stop token if one ended it."""
-
-    reason: Literal["stop", "length", "cancel"]
-    token: int | None
+_SLOWER: Final = 20
+"""A prompt may take so many times what the measured costs say: machines are shared."""
 
 
 class WorkerProcess:
@@ -49,28 +27,34 @@ class WorkerProcess:
     `connection` becomes readable outside of `run` only when the process has ended.
     """
 
-    def __init__(self, model: Path, context_length: int, threads: int) -> None:
-        """Returns once the model is loaded. Raises `ModelUnavailable` with the reason if it cannot be."""
+    def __init__(self, model: Path, *, context_length: int, threads: int, reuse: bool, silence: float) -> None:
+        """Returns once the model is loaded. Raises `ModelUnavailable` with the reason if it cannot be.
+
+        `silence`: seconds without a word in a run, beyond those that the prompt needs, after which the process is
+        taken for dead.
+        """
         self.connection, theirs = multiprocessing.Pipe()
         self._sending = threading.Lock()
         self._runs = 0
+        self._silence = silence
         try:
             with theirs:
-                self._process = _spawned(theirs.fileno(), model, context_length, threads)
-            frame = self._receive()
+                self._process = _spawned(theirs.fileno(), model, context_length, threads, reuse)
+            frame = self._receive(None)
         except (OSError, WorkerLost) as error:
             raise ModelUnavailable(f"{model}: cannot be loaded: {error}") from None
         if "error" in frame:
             self.close()
             raise ModelUnavailable(f"{model}: cannot be loaded: {frame['error']}")
+        self._prefill_seconds: float = frame["ready"]
 
     @property
     def pid(self) -> int:
         """The process id."""
         return self._process.pid
 
-    def run(self, job: Job) -> Iterator[int | End]:
-        """The tokens of the answer as they come, then its end.
+    def run(self, job: Job) -> Iterator[Begun | int | End]:
+        """That the run has begun, the tokens of the answer as they come, then its end.
 
         Raises `WorkerLost` when the process dies, `WorkerFault` when the library gives up.
         """
@@ -80,14 +64,19 @@ class WorkerProcess:
             self._send(frame)
         except OSError:
             raise self.epitaph() from None
+        patience = self._silence + len(job.ids) * self._prefill_seconds * _SLOWER
         while True:
-            answer = self._receive()
-            if "error" in answer:
+            answer = self._receive(patience)
+            if (token := answer.get("token")) is not None and "end" not in answer:
+                patience = self._silence
+                yield token
+            elif "begun" in answer:
+                yield Begun(answer["begun"])
+            elif "error" in answer:
                 raise WorkerFault(answer["error"])
-            if "end" in answer:
+            else:
                 yield End(answer["end"], answer["token"])
                 return
-            yield answer["token"]
 
     def cancel(self) -> None:
         """Asks the process to end its present run, which it does after the token that it is computing."""
@@ -107,17 +96,6 @@ class WorkerProcess:
             self._process.kill()
             self._process.wait()
 
-    def _send(self, frame: dict[str, Any]) -> None:
-        with self._sending:
-            self.connection.send_bytes(json.dumps(frame).encode())
-
-    def _receive(self) -> dict[str, Any]:
-        try:
-            frame: dict[str, Any] = json.loads(self.connection.recv_bytes())
-        except (EOFError, OSError):
-            raise self.epitaph() from None
-        return frame
-
     def epitaph(self) -> WorkerLost:
         """How the process ended, which it has or is about to."""
         self.close()
@@ -125,9 +103,24 @@ class WorkerProcess:
         how = f"was ended by signal {-status}" if status < 0 else f"exited with status {status}"
         return WorkerLost(f"the worker process {how}")
 
+    def _send(self, frame: dict[str, Any]) -> None:
+        with self._sending:
+            self.connection.send_bytes(json.dumps(frame).encode())
 
-def _spawned(descriptor: int, model: Path, context_length: int, threads: int) -> subprocess.Popen[bytes]:
-    arguments = [str(descriptor), str(model), str(context_length)]
+    def _receive(self, patience: float | None) -> dict[str, Any]:
+        try:
+            if not self.connection.poll(patience):
+                self.kill()
+                self.close()
+                raise WorkerLost(f"the worker process said nothing for {patience:.0f} seconds and was killed")
+            frame: dict[str, Any] = json.loads(self.connection.recv_bytes())
+        except (EOFError, OSError):
+            raise self.epitaph() from None
+        return frame
+
+
+def _spawned(descriptor: int, model: Path, context_length: int, threads: int, reuse: bool) -> subprocess.Popen[bytes]:
+    arguments = [str(descriptor), str(model), str(context_length), str(int(reuse))]
     return subprocess.Popen(
         [sys.executable, "-m", "glmserve_server.engines.chatglm.worker", *arguments],
         env={**os.environ, "GLMSERVE_THREADS": str(threads)},

@@ -9,10 +9,11 @@ from multiprocessing.connection import wait
 from typing import Final
 
 from glmserve_server.engines.chatglm.handover import Handover
-from glmserve_server.engines.chatglm.process import End, Job, WorkerFault, WorkerLost, WorkerProcess
+from glmserve_server.engines.chatglm.job import Job, Piece, ReaderStalled, WorkerFault, WorkerLost, common_prefix
+from glmserve_server.engines.chatglm.process import WorkerProcess
 from glmserve_server.errors import ModelUnavailable
 
-Pieces = Handover[int | End | WorkerLost | WorkerFault]
+Pieces = Handover[Piece]
 
 CANCEL_GRACE: Final = 0.5
 """Seconds that a worker has to end a cancelled run (a prefill cannot be interrupted) before it is replaced."""
@@ -31,10 +32,12 @@ class Seat:
         start_worker: Callable[[], WorkerProcess],
         *,
         name: str,
+        stall_limit: float,
         on_free: Callable[["Seat"], None],
         on_lost: Callable[["Seat"], None],
     ) -> None:
         self._start_worker = start_worker
+        self._stall_limit = stall_limit
         self._on_free = on_free
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
@@ -43,12 +46,18 @@ class Seat:
         self._closing = threading.Event()
         self._process: WorkerProcess | None = None
         self._runs = 0
+        self._held: list[int] = []  # what the worker ran last
+        self._key = ""
         self.fault: str | None = None
-        """Why the last attempt to start a worker failed."""
+        """Why there is no worker: it cannot be started, or dies again and again."""
         self.started: asyncio.Future[None] = self._loop.create_future()
         """Done when the first worker has loaded the model, or failed to (`ModelUnavailable`)."""
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
+
+    def promise(self, job: Job) -> tuple[int, bool]:
+        """How well the worker knows a job: the ids that it holds, and whether the cache key is its last."""
+        return common_prefix(self._held, job.ids), job.cache_key != "" and job.cache_key == self._key
 
     def run(self, job: Job, pieces: Pieces) -> None:
         """Begins a job; `on_free` follows when it has ended."""
@@ -89,71 +98,91 @@ class Seat:
                 process = self._start_worker()
             except ModelUnavailable as error:
                 failures += 1
-                self._call(self._begun, str(error))
+                self._call(self._set_fault, str(error))
                 continue
             self._process = process
-            self._call(self._begun, None)
-            served = self._drive(process)
-            failures = 0 if served else failures + 1
+            self._call(self._begin)
+            lost, served = self._drive(process)
             self._process = None
             process.close()
+            failures = 0 if served else failures + 1
+            if failures > 1:
+                self._call(self._set_fault, f"its workers die again and again: {lost}")
 
-    def _drive(self, process: WorkerProcess) -> bool:
-        """Does jobs until the worker is lost or the seat closes. Returns whether the worker has finished any."""
+    def _drive(self, process: WorkerProcess) -> tuple[WorkerLost | None, bool]:
+        """Does jobs until the worker is lost or the seat closes. Returns its loss, and whether it has done any."""
         served = False
         while not self._closing.is_set():
             if process.connection in wait([self._bell, process.connection]):
-                self._lose(process, process.epitaph())
-                return served
+                lost = process.epitaph()
+                self._lose(process, lost)
+                return lost, served
             self._bell.recv_bytes()
             if self._job is None:
                 continue
             job, pieces = self._job
             try:
-                for piece in process.run(job):
-                    pieces.put(piece)
+                self._run(process, job, pieces)
                 served = True
             except WorkerFault as fault:
-                pieces.put(fault)
+                pieces.put_last(fault)
             except WorkerLost as lost:
-                self._end_job()
                 self._lose(process, lost)
-                pieces.put(lost)
-                return served
-            self._end_job()
+                pieces.put_last(lost)
+                return lost, served
             self._call(self._free)
-        return served
+        return None, served
+
+    def _run(self, process: WorkerProcess, job: Job, pieces: Pieces) -> None:
+        """Runs a job to its end, or to where its reader has taken nothing for too long."""
+        held, stalled = list(job.ids), False
+        try:
+            for piece in process.run(job):
+                if isinstance(piece, int):
+                    held.append(piece)
+                if not stalled and not pieces.put(piece, self._stall_limit):
+                    stalled = True
+                    process.cancel()
+                    pieces.put_last(
+                        ReaderStalled(f"Nothing of the answer was taken for {self._stall_limit:g} seconds.")
+                    )
+        finally:
+            self._end_job(held, job.cache_key)
+
+    def _end_job(self, held: list[int], key: str) -> None:
+        self._runs += 1
+        self._held, self._key = held, key
+        self._job = None
 
     def _lose(self, process: WorkerProcess, lost: WorkerLost) -> None:
+        self._held = []
         if not self._closing.is_set():
             logger.warning("worker %d is lost and will be replaced: %s", process.pid, lost)
         self._call(self._on_lost, self)
-
-    def _end_job(self) -> None:
-        self._runs += 1
-        self._job = None
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         """Calls on the event loop, which is there for as long as the seat is open."""
         if not self._closing.is_set():
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def _begun(self, fault: str | None) -> None:
+    def _begin(self) -> None:
+        """A worker is there."""
+        self.fault = None
+        if not self.started.done():
+            self.started.set_result(None)
+        self._free()
+
+    def _set_fault(self, fault: str) -> None:
+        """There is no worker, and it may be a while."""
         self.fault = fault
         if not self.started.done():
-            if fault is None:
-                self.started.set_result(None)
-            else:
-                self.started.set_exception(ModelUnavailable(fault))
-        elif fault is not None:
-            logger.error("worker cannot be started: %s", fault)
-        if fault is None:
-            self._free()
+            self.started.set_exception(ModelUnavailable(fault))
             return
+        logger.error("no worker: %s", fault)
         if self._job is not None:
             _, pieces = self._job
             self._job = None
-            pieces.put(WorkerLost(fault))
+            pieces.put_last(WorkerLost(fault))
         self._on_lost(self)
 
     def _free(self) -> None:

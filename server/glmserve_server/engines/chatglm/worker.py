@@ -1,11 +1,12 @@
 """The process that runs chatglm-cpp: purely token ids, knows nothing of text, HTTP or gRPC.
 
-Started as `python -m glmserve_server.engines.chatglm.worker FD MODEL CONTEXT`; FD is one end of a
-`multiprocessing.Pipe`. Both ends send frames of JSON:
+Started as `python -m glmserve_server.engines.chatglm.worker FD MODEL CONTEXT REUSE`; FD is one end of a
+`multiprocessing.Pipe`, REUSE is 1 or 0. Both ends send frames of JSON:
 
     → {"run": k, "ids": [...], "limit": n, "stop": [...], "sampling": {...}}   run this prompt, the k-th
     → {"cancel": k}                                                  stop that run, within one token
-    ← {"ready": true}                                                the model is loaded
+    ← {"ready": seconds}                                             the model is loaded; a prompt token costs so much
+    ← {"begun": n}                                                   the run begins; n ids of the prompt are cached
     ← {"token": id}                                                  the next token, stop tokens left out
     ← {"end": "stop" | "length" | "cancel", "token": id or null}     the run has ended
     ← {"error": "..."}                                               the model cannot be loaded, or the run has failed
@@ -18,10 +19,12 @@ import json
 import select
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
+
+from glmserve_server.engines.chatglm.sequence import Sequence
 
 Frame = dict[str, Any]
 
@@ -29,19 +32,22 @@ _PR_SET_PDEATHSIG: Final = 1
 _THREADS_LIBRARY: Final = Path(__file__).with_name("libhardware_concurrency.so")
 
 
-def main(descriptor: str, model: str, context_length: str) -> None:
+def main(descriptor: str, model: str, context_length: str, reuse: str) -> None:
     """Loads the model and runs prompts until the other end closes."""
     _live_no_longer_than_the_parent()
     link = Link(Connection(int(descriptor)))
     try:
-        runner = Runner(model, int(context_length))
+        ctypes.CDLL(str(_THREADS_LIBRARY), mode=ctypes.RTLD_GLOBAL)
+        from chatglm_cpp import _C
+
+        sequence = Sequence(_C, model, int(context_length), reuse=reuse == "1")
     except Exception as error:  # noqa: BLE001 (the library raises what it likes; the server gets the text)
         link.send({"error": f"{error}"})
         return
-    link.send({"ready": True})
+    link.send({"ready": sequence.prefill_seconds})
     while (frame := link.receive()) is not None:
         if "run" in frame:
-            runner.run(frame, link)
+            run(frame, sequence, link)
 
 
 class Link:
@@ -53,6 +59,7 @@ class Link:
         self._poll.register(connection.fileno(), select.POLLIN)
 
     def send(self, frame: Frame) -> None:
+        """Sends a frame."""
         self._connection.send_bytes(json.dumps(frame).encode())
 
     def receive(self) -> Frame | None:
@@ -72,40 +79,33 @@ class Link:
         return False
 
 
-class Runner:
-    """One loaded model and its key-value cache."""
+def run(job: Frame, sequence: Sequence, link: Link) -> None:
+    """Runs a prompt and sends its tokens and its end."""
+    try:
+        for frame in _frames(job, sequence, link):
+            link.send(frame)
+    except (RuntimeError, IndexError) as error:
+        sequence.forget()
+        link.send({"error": f"chatglm-cpp: {error}"})
 
-    def __init__(self, model: str, context_length: int) -> None:
-        ctypes.CDLL(str(_THREADS_LIBRARY), mode=ctypes.RTLD_GLOBAL)
-        from chatglm_cpp import _C
 
-        self._library = _C
-        self._pipeline = _C.Pipeline(model, context_length)
-
-    def run(self, job: Frame, link: Link) -> None:
-        """Runs a prompt and sends its tokens and its end."""
-        try:
-            link.send(self._generate(job, link))
-        except (RuntimeError, IndexError) as error:
-            link.send({"error": f"chatglm-cpp: {error}"})
-
-    def _generate(self, job: Frame, link: Link) -> Frame:
-        step, ids = self._pipeline.model.generate_next_token, job["ids"]
-        config, stops = self._config(job["sampling"]), frozenset(job["stop"])
-        prompt, past = len(ids), 0
-        for _ in range(job["limit"]):
-            token = step(ids, None, config, past, prompt)
-            past = len(ids)
-            if token in stops:
-                return {"end": "stop", "token": token}
-            ids.append(token)
-            link.send({"token": token})
-            if link.cancelled(job["run"]):
-                return {"end": "cancel", "token": None}
-        return {"end": "length", "token": None}
-
-    def _config(self, sampling: Mapping[str, Any]) -> Any:
-        return self._library.GenerationConfig(**sampling)
+def _frames(job: Frame, sequence: Sequence, link: Link) -> Iterator[Frame]:
+    stops, left = frozenset(job["stop"]), job["limit"]
+    yield {"begun": sequence.begin(job["ids"])}
+    for token in sequence.tokens(job["sampling"]):
+        if link.cancelled(job["run"]):
+            yield {"end": "cancel", "token": None}
+            return
+        if token is None:  # one more token of the prompt is done
+            continue
+        if token in stops:
+            yield {"end": "stop", "token": token}
+            return
+        yield {"token": token}
+        left -= 1
+        if left == 0:
+            yield {"end": "length", "token": None}
+            return
 
 
 def _live_no_longer_than_the_parent() -> None:

@@ -1,0 +1,59 @@
+"""What a worker is given, and what it gives back."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A prompt to run: token ids, the most tokens to add, the tokens that end it, and chatglm-cpp's sampling knobs."""
+
+    ids: list[int]
+    limit: int
+    stop_ids: tuple[int, ...]
+    sampling: dict[str, float | int | bool]
+    cache_key: str = ""
+    """Jobs with the same key are likely to share a prefix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The run has begun; so many of the prompt's tokens were in the worker's cache and need no work."""
+
+    cached: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a run has ended, and the stop token if one ended it."""
+
+    reason: Literal["stop", "length", "cancel"]
+    token: int | None
+
+
+class WorkerLost(Exception):
+    """The process has ended in the middle of its work; the text says how."""
+
+
+class WorkerFault(Exception):
+    """The library refused to go on with a job; the process lives."""
+
+
+class ReaderStalled(Exception):
+    """Whoever asked took nothing for too long."""
+
+
+Piece = int | Begun | End | WorkerLost | WorkerFault | ReaderStalled
+"""A token, or one of the above."""
+
+
+def common_prefix(left: list[int], right: list[int]) -> int:
+    """How many ids two sequences begin with in common."""
+    low, high = 0, min(len(left), len(right))
+    while low < high:  # by halves, because slices are compared in C
+        middle = (low + high + 1) // 2
+        if left[low:middle] == right[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
