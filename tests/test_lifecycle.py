@@ -6,9 +6,12 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
+import openai
 import psutil
 import pytest
 from faces import opened
@@ -98,15 +101,42 @@ def test_the_line_to_try_works_as_it_is_printed(server: Glmserve) -> None:
 
 
 def test_the_edge_can_run_alone(server: Glmserve, tmp_path: Path) -> None:
-    ready_file = tmp_path / "ready.json"
-    arguments = ["--grpc", server.grpc_address, "--port", "0", "--ready-file", str(ready_file)]
-    with subprocess.Popen([COMMAND, "edge", *arguments], stdout=subprocess.PIPE, text=True) as edge:
+    with edge_before([server], tmp_path / "ready.json") as url:
+        assert {model["id"] for model in httpx.get(f"{url}/models").json()["data"]} == {MODEL, "scripted"}
+
+
+def test_a_rolling_restart_behind_the_edge_loses_no_request(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        first, second = (
+            stack.enter_context(Glmserve("serve", "--model", "scripted", "--drain-delay", "3")) for _ in range(2)
+        )
+        url = stack.enter_context(edge_before([first, second], tmp_path / "ready.json"))
+        client = stack.enter_context(openai.OpenAI(base_url=url, api_key="none", max_retries=0))
+        first.signal(signal.SIGTERM)
+        while psutil.pid_exists(first.pid) and psutil.Process(first.pid).status() != psutil.STATUS_ZOMBIE:
+            messages: Any = [{"role": "user", "content": "/count 20"}]
+            completion = client.chat.completions.create(model="scripted", messages=messages)
+            assert completion.usage is not None
+            assert completion.usage.completion_tokens == 20
+        assert first.wait() == 0
+        served = {server.pid: server.log.count("CreateChatCompletion OK") for server in (first, second)}
+        assert min(served.values()) > 0  # both had their part
+
+
+@contextmanager
+def edge_before(servers: list[Glmserve], ready_file: Path) -> Iterator[str]:
+    """An edge in front of servers; gives its base URL."""
+    arguments = [word for server in servers for word in ("--grpc", server.grpc_address)]
+    with subprocess.Popen(
+        [COMMAND, "edge", *arguments, "--port", "0", "--ready-file", str(ready_file)], stdout=subprocess.PIPE, text=True
+    ) as edge:
         assert edge.stdout is not None
         assert edge.stdout.readline().startswith("OpenAI")
-        url = json.loads(ready_file.read_text())["openai"]
-        assert {model["id"] for model in httpx.get(f"{url}/models").json()["data"]} == {MODEL, "scripted"}
-        edge.send_signal(signal.SIGINT)
-        assert edge.wait() == 0
+        try:
+            yield json.loads(ready_file.read_text())["openai"]
+        finally:
+            edge.send_signal(signal.SIGINT)
+            assert edge.wait() == 0
 
 
 @pytest.mark.parametrize("option", ["--grpc-port", "--port"])

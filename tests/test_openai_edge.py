@@ -36,7 +36,7 @@ async def http(server: Glmserve) -> AsyncIterator[httpx.AsyncClient]:
 async def lonely() -> AsyncIterator[httpx.AsyncClient]:
     """A client of an edge with no server behind it."""
     async with (
-        Envoy(grpc=NOWHERE) as envoy,
+        Envoy(grpc=[NOWHERE]) as envoy,
         httpx.AsyncClient(base_url=f"http://{envoy.address}", timeout=30) as client,
     ):
         yield client
@@ -154,7 +154,7 @@ async def test_pages_from_elsewhere_are_let_in_only_if_allowed(http: httpx.Async
     origin = {"origin": "https://example.org"}
     refused = await http.options("/v1/models", headers={**origin, **PREFLIGHT})
     assert "access-control-allow-origin" not in refused.headers
-    async with Envoy(grpc=NOWHERE, allow_origins=["https://example.org"]) as envoy, httpx.AsyncClient() as client:
+    async with Envoy(grpc=[NOWHERE], allow_origins=["https://example.org"]) as envoy, httpx.AsyncClient() as client:
         allowed = await client.options(f"{envoy.openai_url}/models", headers={**origin, **PREFLIGHT})
         assert allowed.headers["access-control-allow-origin"] == "https://example.org"
 
@@ -215,20 +215,20 @@ async def test_configuration_for_containers_is_valid_as_it_stands(tmp_path: Path
 
 
 async def test_taken_port_is_one_clear_line() -> None:
-    async with Envoy(grpc=NOWHERE) as first:
+    async with Envoy(grpc=[NOWHERE]) as first:
         with pytest.raises(EnvoyError, match=rf"^cannot listen on 127\.0\.0\.1:{first.port}: Address already in use$"):
-            async with Envoy(grpc=NOWHERE, port=first.port):
+            async with Envoy(grpc=[NOWHERE], port=first.port):
                 pass
 
 
 @pytest.mark.parametrize(("grpc", "host"), [("50051", "127.0.0.1"), ("localhost:x", "127.0.0.1"), (NOWHERE, "here")])
 async def test_bad_address_is_one_clear_line(grpc: str, host: str) -> None:
     with pytest.raises(EnvoyError, match=r"^[^\n]*(HOST:PORT|IPv4)[^\n]*$"):
-        Envoy(grpc=grpc, host=host)
+        Envoy(grpc=[grpc], host=host)
 
 
 async def test_unexpected_end_of_envoy_is_seen() -> None:
-    async with Envoy(grpc=NOWHERE) as envoy:
+    async with Envoy(grpc=[NOWHERE]) as envoy:
         async with httpx.AsyncClient() as client:
             await client.post(f"{envoy.admin_url}/quitquitquit")
         assert await asyncio.wait_for(envoy.wait(), 10) == 0
@@ -241,7 +241,7 @@ import asyncio
 from glmserve_gateway.bootstrap import FILES
 from glmserve_gateway.envoy import Envoy
 async def main():
-    async with Envoy(grpc="{NOWHERE}") as envoy:
+    async with Envoy(grpc=["{NOWHERE}"]) as envoy:
         print(envoy.port, flush=True)
         await envoy.wait()
 asyncio.run(main())

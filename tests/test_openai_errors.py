@@ -288,7 +288,7 @@ async def failing() -> AsyncIterator[str]:
     health_pb2_grpc.add_HealthServicer_to_server(alive, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with Envoy(grpc=f"127.0.0.1:{port}") as envoy:
+    async with Envoy(grpc=[f"127.0.0.1:{port}"]) as envoy:
         yield envoy.openai_url
     await server.stop(None)
 

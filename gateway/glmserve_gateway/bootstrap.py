@@ -13,7 +13,7 @@ _CONTAINER_FOLDER = "/etc/glmserve/"
 
 
 def local_bootstrap(
-    *, listen: tuple[str, int], grpc: tuple[str, int], admin_port: int, allow_origins: Sequence[str]
+    *, listen: tuple[str, int], grpc: Sequence[tuple[str, int]], admin_port: int, allow_origins: Sequence[str]
 ) -> str:
     """The configuration as YAML. `allow_origins` are added to the origins that CORS allows; `*` allows all."""
     text = (FILES / "envoy.yaml").read_text(encoding="utf-8").replace(_CONTAINER_FOLDER, f"{FILES}/")
@@ -22,8 +22,8 @@ def local_bootstrap(
     (listener,) = bootstrap["static_resources"]["listeners"]
     listener["address"] = _address(*listen)
     (cluster,) = bootstrap["static_resources"]["clusters"]
-    ((endpoint,),) = (group["lb_endpoints"] for group in cluster["load_assignment"]["endpoints"])
-    endpoint["endpoint"]["address"] = _address(*grpc)
+    (group,) = cluster["load_assignment"]["endpoints"]
+    group["lb_endpoints"] = [{"endpoint": {"address": _address(*address)}} for address in grpc]
     _cors(listener)["allow_origin_string_match"] += [_origin(origin) for origin in allow_origins]
     return yaml.safe_dump(bootstrap, sort_keys=False)
 

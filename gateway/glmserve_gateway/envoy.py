@@ -45,7 +45,9 @@ class EnvoyError(Exception):
 
 
 class Envoy:
-    """Envoy in front of one gRPC server: `async with Envoy(grpc="127.0.0.1:50051") as envoy: ...`.
+    """Envoy in front of gRPC servers, among which it divides the calls.
+
+    `async with Envoy(grpc=["127.0.0.1:50051"]) as envoy: ...`
 
     `port` 0 takes a free one. `allow_origins` are origins of web pages, besides this machine's, that browsers let in;
     `*` is every page. Entering waits until Envoy listens, which says nothing about the server behind it: `/readyz`
@@ -56,7 +58,7 @@ class Envoy:
     def __init__(
         self,
         *,
-        grpc: str,
+        grpc: Sequence[str],
         host: str = "127.0.0.1",
         port: int = 0,
         admin_port: int = 0,
@@ -67,7 +69,7 @@ class Envoy:
     ) -> None:
         self._host = "127.0.0.1" if host == "localhost" else host  # Envoy listens on numbers only
         try:
-            listen, behind = (str(ip_address(self._host)), port), split_address(grpc)
+            listen, behind = (str(ip_address(self._host)), port), [split_address(address) for address in grpc]
         except ValueError as error:
             raise EnvoyError(str(error)) from None
         self._bootstrap = local_bootstrap(

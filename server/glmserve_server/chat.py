@@ -23,7 +23,7 @@ from glmserve.v1.model_pb2 import Model
 from glmserve.v1.token_pb2 import CountTokensRequest, CountTokensResponse
 from glmserve_server import calls, errors, fates, validation
 from glmserve_server.catalogue import Catalogue, Entry
-from glmserve_server.errors import DeadlineExceeded
+from glmserve_server.errors import DeadlineExceeded, InvalidArgument
 
 
 class Chat:
@@ -76,6 +76,8 @@ class Chat:
 
     def get_model(self, name: str, /) -> Model:
         """The model of that name."""
+        if not name:
+            raise InvalidArgument("model must not be empty", field="model")
         return self._catalogue.find(name).describe()
 
     def status_of(self, error: Exception, /) -> Status:

@@ -22,6 +22,9 @@ SilenceLimit = Annotated[
     typer.Option(help="Seconds that a worker may say nothing, beyond what its prompt needs."),
 ]
 PrefixReuse = Annotated[bool, typer.Option(help="Keep what a worker has read of a conversation for its next turn.")]
+DrainDelay = Annotated[
+    float, typer.Option(help="Seconds between NOT_SERVING and the end of new calls, for load balancers to notice.")
+]
 Grace = Annotated[float, typer.Option(help="Seconds that running answers have to end when the server stops.")]
 Unsupported = Annotated[
     str, typer.Option(help="What becomes of preferences that a model cannot honour: ignore (and name them) or refuse.")
@@ -42,6 +45,7 @@ def up(
     stall_limit: StallLimit = 60.0,
     silence_limit: SilenceLimit = 30.0,
     prefix_reuse: PrefixReuse = True,
+    drain_delay: DrainDelay = 0.0,
     grace: Grace = 30.0,
     unsupported: Unsupported = "ignore",
     ready_file: ReadyFile = None,
@@ -61,6 +65,7 @@ def up(
         stall_limit=stall_limit,
         silence_limit=silence_limit,
         prefix_reuse=prefix_reuse,
+        drain_delay=drain_delay,
         grace=grace,
         unsupported=unsupported,
         ready_file=ready_file,
@@ -79,6 +84,7 @@ def serve(
     stall_limit: StallLimit = 60.0,
     silence_limit: SilenceLimit = 30.0,
     prefix_reuse: PrefixReuse = True,
+    drain_delay: DrainDelay = 0.0,
     grace: Grace = 30.0,
     unsupported: Unsupported = "ignore",
     ready_file: ReadyFile = None,
@@ -97,6 +103,7 @@ def serve(
         stall_limit=stall_limit,
         silence_limit=silence_limit,
         prefix_reuse=prefix_reuse,
+        drain_delay=drain_delay,
         grace=grace,
         unsupported=unsupported,
         ready_file=ready_file,

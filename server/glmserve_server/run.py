@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import signal
@@ -48,6 +49,7 @@ async def _serve(settings: Settings, *, edge: bool) -> None:
                 envoy = await stack.enter_async_context(wiring.build_edge(settings, server))
                 addresses |= {"openai": envoy.openai_url, "admin": envoy.admin_url}
                 lost = asyncio.ensure_future(envoy.wait())
+            gc.freeze()  # what is there now stays: the collector need not look at it again
             stack.enter_context(_announced(addresses, server.models[0], settings.ready_file))
             await _until_signal(lost, server)
 

@@ -48,13 +48,16 @@ class Server:
         port: int,
         services: Sequence[tuple[str, Callable[[grpc.aio.Server], None]]],
         catalogue: Catalogue,
+        drain_delay: float,
         grace: float,
     ) -> None:
-        """`services`: the full name of each and what adds it. `grace`: seconds that calls have to end when draining.
+        """`services`: the full name of each and what adds it. `drain_delay`: seconds in which calls are still taken
+        when health says NOT_SERVING already. `grace`: seconds that calls have to end after that.
 
         Raises `AddressInUse`.
         """
         self._catalogue = catalogue
+        self._drain_delay = drain_delay
         self._grace = grace
         self._health = health.aio.HealthServicer()
         self._faulty: set[str] = set()
@@ -86,9 +89,10 @@ class Server:
         return self
 
     async def drain(self) -> None:
-        """Says NOT_SERVING, takes no new calls, and lets those that run end, for up to the grace time."""
+        """Says NOT_SERVING, waits for load balancers to notice, takes no new calls, and lets those that run end."""
         self._draining = True
         await self._set_health()
+        await asyncio.sleep(self._drain_delay)
         await self._server.stop(self._grace)
 
     async def __aexit__(

@@ -24,6 +24,7 @@ class Settings:
     stall_limit: float = 60.0
     silence_limit: float = 30.0
     prefix_reuse: bool = True
+    drain_delay: float = 0.0
     grace: float = 30.0
     unsupported: str = "ignore"
     ready_file: Path | None = None
@@ -39,6 +40,7 @@ class Settings:
         _check("--time-limit", self.time_limit, 1, 86400)
         _check("--stall-limit", self.stall_limit, 0.1, 86400)
         _check("--silence-limit", self.silence_limit, 0.1, 86400)
+        _check("--drain-delay", self.drain_delay, 0, 3600)
         _check("--grace", self.grace, 0, 3600)
         if self.unsupported not in ("ignore", "refuse"):
             raise SettingsError(f"--unsupported must be ignore or refuse, not {self.unsupported!r}")

@@ -45,14 +45,19 @@ def build_server(settings: Settings) -> Server:
     catalogue = Catalogue([_entry(name, settings) for name in settings.models])
     chat = Chat(catalogue, time_limit=settings.time_limit, refuse_unsupported=settings.unsupported == "refuse")
     return Server(
-        host=settings.host, port=settings.grpc_port, services=_services(chat), catalogue=catalogue, grace=settings.grace
+        host=settings.host,
+        port=settings.grpc_port,
+        services=_services(chat),
+        catalogue=catalogue,
+        drain_delay=settings.drain_delay,
+        grace=settings.grace,
     )
 
 
 def build_edge(settings: Settings, server: Server) -> Envoy:
     """Envoy in front of a server on this machine, not yet started; starting raises `EdgeError`."""
     host = _LOOPBACK.get(settings.host, settings.host)
-    return Envoy(grpc=f"{host}:{server.port}", host=settings.host, port=settings.port)
+    return Envoy(grpc=[f"{host}:{server.port}"], host=settings.host, port=settings.port)
 
 
 def _services(chat: Chat) -> list[tuple[str, Callable[[grpc.aio.Server], None]]]:

@@ -113,9 +113,15 @@ class WorkerProcess:
                 self.kill()
                 self.close()
                 raise WorkerLost(f"the worker process said nothing for {patience:.0f} seconds and was killed")
-            frame: dict[str, Any] = json.loads(self.connection.recv_bytes())
+            frame = json.loads(self.connection.recv_bytes())
         except (EOFError, OSError):
             raise self.epitaph() from None
+        except ValueError:
+            frame = None
+        if not isinstance(frame, dict):
+            self.kill()
+            self.close()
+            raise WorkerLost("the worker process sent garbage and was killed")
         return frame
 
 
