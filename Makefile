@@ -82,6 +82,11 @@ test: $(READY) ## Run the tests (ARGS="…" goes to pytest)
 	    exec $(BIN)/python -m pytest -m 'not torch' $(ARGS); \
 	fi
 
+.PHONY: bench
+bench: $(READY) ## Run the comparisons in benchmarks/ (about 10 minutes; ARGS="one_stream --quick" for less)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.in
+	@exec $(BIN)/python -m benchmarks $(ARGS)
+
 .PHONY: format
 format: $(READY) ## Format the code and sort its imports
 	@$(BIN)/ruff check --select I --fix --quiet

@@ -1,0 +1,1 @@
+"""Comparisons that anyone can repeat: `python -m benchmarks.NAME`, or all of them with `python -m benchmarks`."""
