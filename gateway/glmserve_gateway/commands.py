@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from glmserve_gateway.envoy import Envoy
 
 
+Servers = Annotated[list[str], typer.Option(metavar="HOST:PORT", help="A gRPC server behind. May be repeated.")]
+
+
 def edge(
-    grpc: Annotated[list[str], typer.Option(metavar="HOST:PORT", help="A gRPC server behind. May be repeated.")] = [
-        "127.0.0.1:50051"
-    ],  # noqa: B006 (typer copies it)
+    grpc: Servers = ["127.0.0.1:50051"],  # noqa: B006 (typer copies it)
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 for a free one.")] = 8080,
     concurrency: Annotated[int, typer.Option(min=1, help="Envoy's worker threads.")] = 1,

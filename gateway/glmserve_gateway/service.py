@@ -115,8 +115,8 @@ class OpenAIServicer(openai_pb2_grpc.OpenAIServiceServicer):
 
 async def _parse(request: HttpBody) -> ChatCall:
     media_type = request.content_type.partition(";")[0].strip().lower()
-    if media_type not in ("", render.JSON_TYPE):
-        raise InvalidRequest(f"the content type must be {render.JSON_TYPE}, not {media_type[:64]}")
+    if media_type != render.JSON_TYPE:  # browsers let pages of anywhere post other types, and none, without asking
+        raise InvalidRequest(f"the content type must be {render.JSON_TYPE}, not {media_type[:64] or 'missing'}")
     if len(request.data) > _LARGE_BODY:
         return await asyncio.to_thread(parse_chat_call, request.data)
     return parse_chat_call(request.data)

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from glmserve.v1.model_pb2 import Model
 from glmserve_server.engines.engine import Engine
-from glmserve_server.errors import InvalidArgument, ModelNotFound
+from glmserve_server.errors import InvalidArgument, ModelNotFound, ModelUnavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +18,8 @@ class Entry:
 
     id: str
     engine: Engine
+    note: str = ""
+    """How it will run, for the operator."""
     created: int = field(default_factory=lambda: int(time.time()))
 
     def describe(self) -> Model:
@@ -36,8 +38,11 @@ class Catalogue:
     """All models, in the order of the configuration."""
 
     def __init__(self, entries: Sequence[Entry]) -> None:
+        """Raises `ModelUnavailable` when two models have one name."""
         self.entries = tuple(entries)
         self._by_name = {entry.id: entry for entry in entries}
+        if len(self._by_name) < len(self.entries):
+            raise ModelUnavailable(f"two models have one name: {', '.join(entry.id for entry in entries)}")
 
     def find(self, name: str) -> Entry:
         """The model of that name; for an empty name the only one. Raises `ModelNotFound` or `InvalidArgument`."""

@@ -23,7 +23,7 @@ from glmserve.v1.model_pb2 import Model
 from glmserve.v1.token_pb2 import CountTokensRequest, CountTokensResponse
 from glmserve_server import calls, errors, fates, validation
 from glmserve_server.catalogue import Catalogue, Entry
-from glmserve_server.errors import DeadlineExceeded, InvalidArgument
+from glmserve_server.errors import DeadlineExceeded, InvalidArgument, ServeError, ShuttingDown
 
 
 class Chat:
@@ -33,6 +33,8 @@ class Chat:
         self._catalogue = catalogue
         self._time_limit = time_limit
         self._refuse_unsupported = refuse_unsupported
+        self._waits: set[asyncio.Timeout] = set()
+        self._cut = False
 
     async def create_chat_completion(self, request: ChatCompletionRequest, /) -> CreateChatCompletionResponse:
         """The whole answer."""
@@ -70,6 +72,12 @@ class Chat:
             token_ids=ids if request.include_token_ids else [],
         )
 
+    def cut_short(self) -> None:
+        """Makes all answers that run, and all to come, end with `ShuttingDown`."""
+        self._cut = True
+        for wait in self._waits:
+            wait.reschedule(asyncio.get_running_loop().time())
+
     def list_models(self) -> Sequence[Model]:
         """All models."""
         return [entry.describe() for entry in self._catalogue.entries]
@@ -92,11 +100,22 @@ class Chat:
     async def _next(
         self, events: AsyncGenerator[StreamChatCompletionResponse, None], deadline: float
     ) -> StreamChatCompletionResponse | None:
+        if self._cut:
+            raise ShuttingDown("The server is shutting down and ends this answer.")
+        wait = asyncio.timeout_at(deadline)
+        self._waits.add(wait)
         try:
-            async with asyncio.timeout_at(deadline):
+            async with wait:
                 return await anext(events, None)
         except TimeoutError:
+            if self._cut:
+                raise ShuttingDown("The server is shutting down and ends this answer.") from None
             raise DeadlineExceeded(f"The answer took longer than {self._time_limit:g} seconds.") from None
+        except ServeError as error:
+            calls.note(error=type(error).__name__)  # over HTTP it may come too late to be the call's status
+            raise
+        finally:
+            self._waits.discard(wait)
 
 
 class Fold:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 import grpc
 from grpc_status import rpc_status
@@ -14,15 +14,32 @@ from typing_extensions import override
 
 from glmserve_server import calls
 from glmserve_server.calls import Call
-from glmserve_server.errors import ServeError, status_of
+from glmserve_server.errors import DeadlineExceeded, ServeError, status_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+_ABORT_SECONDS: Final = 5.0
 
 logger = logging.getLogger("glmserve.calls")
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Handlers are coroutines (unary) or async generators (streams), which are closed as soon as the caller leaves."""
+    """Handlers are coroutines (unary) or async generators (streams), which are closed as soon as the caller leaves.
+
+    A caller who takes nothing of a stream for `stall_limit` seconds is given up.
+    """
+
+    def __init__(self, *, stall_limit: float) -> None:
+        self._stall_limit = stall_limit
+        self.running = 0
+        """How many calls are being answered."""
+        self._idle = asyncio.Event()
+
+    async def idle(self) -> None:
+        """Waits until no call is being answered."""
+        while self.running:
+            self._idle.clear()
+            await self._idle.wait()
 
     @override
     async def intercept_service(
@@ -36,28 +53,46 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or not name.startswith("glmserve."):
             return handler  # type: ignore[no-any-return]
         if handler.response_streaming:
-            wrap, method = grpc.unary_stream_rpc_method_handler, _streaming(name, handler.unary_stream)
+            wrap, method = grpc.unary_stream_rpc_method_handler, self._streaming(name, handler.unary_stream)
         else:
-            wrap, method = grpc.unary_unary_rpc_method_handler, _unary(name, handler.unary_unary)
+            wrap, method = grpc.unary_unary_rpc_method_handler, self._unary(name, handler.unary_unary)
         return wrap(method, handler.request_deserializer, handler.response_serializer)
 
+    def _unary(self, name: str, handler: Callable[[Any, Context], Awaitable[Any]]) -> Any:
+        async def call(request: Any, context: Context) -> Any:
+            async with self._counted(), _observed(name, context):
+                return await handler(request, context)
 
-def _unary(name: str, handler: Callable[[Any, Context], Awaitable[Any]]) -> Any:
-    async def call(request: Any, context: Context) -> Any:
-        async with _observed(name, context):
-            return await handler(request, context)
+        return call
 
-    return call
+    def _streaming(self, name: str, handler: Callable[[Any, Context], Any]) -> Any:
+        async def call(request: Any, context: Context) -> None:
+            # Written here and not by gRPC, so that a cancelled call closes the generator at once.
+            async with (
+                self._counted(),
+                _observed(name, context),
+                contextlib.aclosing(handler(request, context)) as responses,
+            ):
+                async for response in responses:
+                    await self._write(response, context)
 
+        return call
 
-def _streaming(name: str, handler: Callable[[Any, Context], Any]) -> Any:
-    async def call(request: Any, context: Context) -> None:
-        # Written here and not by gRPC, so that a cancelled call closes the generator at once.
-        async with _observed(name, context), contextlib.aclosing(handler(request, context)) as responses:
-            async for response in responses:
+    async def _write(self, response: Any, context: Context) -> None:
+        try:
+            async with asyncio.timeout(self._stall_limit):
                 await context.write(response)
+        except TimeoutError:
+            raise DeadlineExceeded(f"Nothing of the answer was taken for {self._stall_limit:g} seconds.") from None
 
-    return call
+    @contextlib.asynccontextmanager
+    async def _counted(self) -> AsyncIterator[None]:
+        self.running += 1
+        try:
+            yield
+        finally:
+            self.running -= 1
+            self._idle.set()
 
 
 @contextlib.asynccontextmanager
@@ -86,7 +121,11 @@ async def _abort(error: Exception, call: Call, context: Context) -> None:
         logger.info("%s: %s", line, error)
     else:
         logger.error("%s", line, exc_info=error)
-    await context.abort_with_status(status)
+    try:
+        async with asyncio.timeout(_ABORT_SECONDS):
+            await context.abort_with_status(status)
+    except TimeoutError:
+        raise asyncio.CancelledError from None  # the caller does not even take that
 
 
 def grpc_name(code: object) -> str:

@@ -1,55 +1,61 @@
-"""How many CPUs this process may use, and how a model's workers share them."""
+"""What this process may use of the machine: CPUs and memory, as the kernel and a container's limits have it."""
 
 import math
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
-CGROUP = Path("/sys/fs/cgroup")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How many worker processes run a model, and how many threads each has."""
-
-    workers: int
-    threads: int
-    reason: str
+_CGROUPS: Final = Path("/sys/fs/cgroup")
 
 
-def available() -> int:
-    """The CPUs that this process may use: its affinity mask, lowered by a cgroup's quota; at least 1."""
-    return max(1, math.floor(min(len(os.sched_getaffinity(0)), _quota(CGROUP))))
+def available_cpus() -> int:
+    """The affinity mask's CPUs, lowered by the cgroup's quota; at least 1."""
+    quotas = [_quota(folder) for folder in _folders()]
+    return max(1, math.floor(min(len(os.sched_getaffinity(0)), *quotas)))
 
 
-def plan(workers: int | None, threads: int | None) -> Plan:
-    """Divides the available CPUs; a number that is given is kept, a missing one never oversubscribes.
-
-    Two workers of half the CPUs answer two callers at once and together decode faster than one worker with all of
-    them, because the library's threads wait for each other in every step.
-    """
-    cpus = available()
-    if workers is None:
-        workers = max(1, cpus // threads) if threads else min(2, cpus)
-    if threads is None:
-        threads = max(1, cpus // workers)
-    reason = f"{_count(workers, 'worker')} of {_count(threads, 'thread')} on {_count(cpus, 'CPU')}"
-    if workers * threads > cpus:
-        reason += ", which is more threads than CPUs and will be slow"
-    return Plan(workers=workers, threads=threads, reason=reason)
+def available_memory() -> int:
+    """Bytes that can be had without swapping, lowered by what the cgroup's limit leaves."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    machine = int(lines["MemAvailable"].split()[0]) * 1024
+    return int(min(machine, *(_memory_left(folder) for folder in _folders())))
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def _quota(root: Path) -> float:
-    """The cgroup's CPU quota in CPUs, infinite if there is none (cgroup v2 `cpu.max`, v1 `cpu.cfs_*`)."""
+def _folders() -> Iterator[Path]:
+    """The folders of this process's cgroup and of those around it (v2; in v1 the root of each controller)."""
+    yield from (_CGROUPS, _CGROUPS / "cpu", _CGROUPS / "memory")
     try:
-        if (limit := root / "cpu.max").exists():
-            quota, period = limit.read_text().split()
-            return math.inf if quota == "max" else int(quota) / int(period)
-        quota = (root / "cpu/cpu.cfs_quota_us").read_text()
-        return math.inf if int(quota) <= 0 else int(quota) / int((root / "cpu/cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return math.inf
+        unified = [line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")]
+    except OSError:
+        return
+    for path in unified:
+        folder = _CGROUPS / path.lstrip("/")
+        while folder != _CGROUPS and _CGROUPS in folder.parents:
+            yield folder
+            folder = folder.parent
+
+
+def _quota(folder: Path) -> float:
+    """CPUs (v2 `cpu.max`, v1 `cpu.cfs_*`); infinite if there is no limit."""
+    if text := _text(folder / "cpu.max"):
+        quota, period = text.split()
+        return math.inf if quota == "max" else int(quota) / int(period)
+    quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
+    return int(quota) / int(period) if quota and period and int(quota) > 0 else math.inf
+
+
+def _memory_left(folder: Path) -> float:
+    """Bytes (v2 `memory.max`, v1 `memory.limit_in_bytes`); infinite if there is no limit."""
+    for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+        most, now = _text(folder / limit), _text(folder / used)
+        if most and now and most != "max":
+            return max(0, int(most) - int(now))
+    return math.inf
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

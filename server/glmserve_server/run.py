@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from glmserve_server import cpus, wiring
+from glmserve_server import wiring
 from glmserve_server.errors import ModelUnavailable
 from glmserve_server.server import AddressInUse, Server
 from glmserve_server.settings import Settings
@@ -31,7 +31,7 @@ def run(settings: Settings, *, edge: bool) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         asyncio.run(_serve(settings, edge=edge))
-    except (ModelUnavailable, AddressInUse, EdgeLost, wiring.EdgeError) as error:
+    except (ModelUnavailable, AddressInUse, EdgeLost, wiring.EdgeError, OSError) as error:
         _console.print(f"[red]glmserve:[/] {error}")
         return 1
     return 0
@@ -40,9 +40,10 @@ def run(settings: Settings, *, edge: bool) -> int:
 async def _serve(settings: Settings, *, edge: bool) -> None:
     with _cancelled_by_signals(), contextlib.suppress(asyncio.CancelledError):
         async with contextlib.AsyncExitStack() as stack:
-            plan = cpus.plan(settings.workers, settings.threads)
-            _console.print(f"glmserve: loading {', '.join(settings.models)} with {plan.reason}")
-            server = await stack.enter_async_context(wiring.build_server(settings))
+            server = wiring.build_server(settings)
+            for entry in server.entries:
+                _console.print(f"glmserve: loading {entry.id}" + (f" ({entry.note})" if entry.note else ""))
+            await stack.enter_async_context(server)
             addresses = {"grpc": server.address}
             lost: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             if edge:
@@ -50,7 +51,7 @@ async def _serve(settings: Settings, *, edge: bool) -> None:
                 addresses |= {"openai": envoy.openai_url, "admin": envoy.admin_url}
                 lost = asyncio.ensure_future(envoy.wait())
             gc.freeze()  # what is there now stays: the collector need not look at it again
-            stack.enter_context(_announced(addresses, server.models[0], settings.ready_file))
+            stack.enter_context(_announced(addresses, server.entries[0].id, settings.ready_file))
             await _until_signal(lost, server)
 
 

@@ -11,7 +11,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from glmserve_server.catalogue import Catalogue
+from glmserve_server.catalogue import Catalogue, Entry
 from glmserve_server.interceptor import CallInterceptor
 
 MAX_MESSAGE_BYTES: Final = 40 * 1024 * 1024
@@ -25,6 +25,9 @@ _OPTIONS: Final = (
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
 )
 
+
+_LAST_WORDS: Final = 1.0
+"""Seconds that calls have to send their error when the server does not wait for them any more."""
 
 _STATUS: Final = {
     True: health_pb2.HealthCheckResponse.SERVING,
@@ -48,11 +51,14 @@ class Server:
         port: int,
         services: Sequence[tuple[str, Callable[[grpc.aio.Server], None]]],
         catalogue: Catalogue,
+        cut_short: Callable[[], None],
+        stall_limit: float,
         drain_delay: float,
         grace: float,
     ) -> None:
         """`services`: the full name of each and what adds it. `drain_delay`: seconds in which calls are still taken
-        when health says NOT_SERVING already. `grace`: seconds that calls have to end after that.
+        when health says NOT_SERVING already. `grace`: seconds that calls have to end after that; then `cut_short` makes
+        them end with an error. `stall_limit`: seconds that a caller may take nothing.
 
         Raises `AddressInUse`.
         """
@@ -63,21 +69,24 @@ class Server:
         self._faulty: set[str] = set()
         self._draining = False
         self._names = [name for name, _ in services]
-        self._server = grpc.aio.server(interceptors=[CallInterceptor()], options=_OPTIONS)
+        self._calls = CallInterceptor(stall_limit=stall_limit)
+        self._cut_short = cut_short
+        self._server = grpc.aio.server(interceptors=[self._calls], options=_OPTIONS)
         for _, add in services:
             add(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection([*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
         try:
-            self.port = self._server.add_insecure_port(f"{host}:{port}")
+            self.port = self._server.add_insecure_port(_address(host, port))
         except RuntimeError:
-            raise AddressInUse(f"cannot listen on {host}:{port}: the port is taken, or not this machine's") from None
-        self.address = f"{host}:{self.port}"
+            fault = f"cannot listen on {_address(host, port)}: the port is taken, or not this machine's"
+            raise AddressInUse(fault) from None
+        self.address = _address(host, self.port)
 
     @property
-    def models(self) -> list[str]:
-        """The ids of the models."""
-        return [entry.id for entry in self._catalogue.entries]
+    def entries(self) -> Sequence[Entry]:
+        """The models."""
+        return self._catalogue.entries
 
     async def __aenter__(self) -> Self:
         """Starts the engines, then listens."""
@@ -89,18 +98,31 @@ class Server:
         return self
 
     async def drain(self) -> None:
-        """Says NOT_SERVING, waits for load balancers to notice, takes no new calls, and lets those that run end."""
+        """Says NOT_SERVING, waits for load balancers to notice, takes no new calls, and lets those that run end.
+
+        Answers that the grace is too short for end with an error, not as if they were whole.
+        """
         self._draining = True
         await self._set_health()
         await asyncio.sleep(self._drain_delay)
-        await self._server.stop(self._grace)
+        stopping = asyncio.create_task(self._server.stop(self._grace + _LAST_WORDS))
+        idle = asyncio.create_task(self._calls.idle())
+        await asyncio.wait((stopping, idle), timeout=self._grace, return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+        await self._end_calls()
+        await stopping
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Ends what still runs, then the engines."""
-        await self._server.stop(0)
+        await self._end_calls()
         await self._catalogue.aclose()
+
+    async def _end_calls(self) -> None:
+        """Answers that still run get an error, and a moment to send it. Health watches just end."""
+        self._cut_short()
+        await self._server.stop(_LAST_WORDS if self._calls.running else 0)
 
     def _observe(self, model: str, fault: str | None) -> None:
         """Notes that a model cannot be run any more, or can again."""
@@ -119,3 +141,7 @@ class Server:
             await self._health.set(name, _STATUS[any(models.values())])
         for model, healthy in models.items():
             await self._health.set(model, _STATUS[healthy])
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

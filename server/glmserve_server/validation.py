@@ -32,7 +32,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "temperature": (0, 2),
     "top_p": (0, 1),
     "min_p": (0, 1),
-    "repetition_penalty": (math.ulp(0.0), 2),
+    "repetition_penalty": (0.01, 2),
     "presence_penalty": (-2, 2),
     "frequency_penalty": (-2, 2),
     "top_logprobs": (0, 20),
@@ -68,12 +68,7 @@ def _check_numbers(request: ChatCompletionRequest) -> None:
 def _check_range(field: str, value: float, low: float, high: float) -> None:
     if low <= value <= high:
         return
-    if high == math.inf:
-        wanted = f"at least {low:g}"
-    elif low == math.ulp(0.0):
-        wanted = f"above 0 and at most {high:g}"
-    else:
-        wanted = f"between {low:g} and {high:g}"
+    wanted = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
     raise InvalidArgument(f"{field} must be {wanted}, not {value:g}", field=field)
 
 

@@ -11,13 +11,12 @@ from glmserve_gateway.envoy import Envoy
 from glmserve_gateway.envoy import EnvoyError as EdgeError
 from glmserve_gateway.ready import write_ready_file
 from glmserve_gateway.service import OpenAIServicer
-from glmserve_server import cpus
 from glmserve_server.catalogue import Catalogue, Entry
 from glmserve_server.chat import Chat
 from glmserve_server.engines.chatglm.engine import ChatGlmEngine, ChatGlmOptions, SamplingDefaults
-from glmserve_server.engines.engine import Engine
 from glmserve_server.engines.scripted import ScriptedEngine
 from glmserve_server.errors import ModelUnavailable
+from glmserve_server.machine import available_cpus
 from glmserve_server.server import Server
 from glmserve_server.services import ChatServicer, ModelServicer, TokenServicer
 from glmserve_server.settings import Settings
@@ -49,6 +48,8 @@ def build_server(settings: Settings) -> Server:
         port=settings.grpc_port,
         services=_services(chat),
         catalogue=catalogue,
+        cut_short=chat.cut_short,
+        stall_limit=settings.stall_limit,
         drain_delay=settings.drain_delay,
         grace=settings.grace,
     )
@@ -56,8 +57,8 @@ def build_server(settings: Settings) -> Server:
 
 def build_edge(settings: Settings, server: Server) -> Envoy:
     """Envoy in front of a server on this machine, not yet started; starting raises `EdgeError`."""
-    host = _LOOPBACK.get(settings.host, settings.host)
-    return Envoy(grpc=[f"{host}:{server.port}"], host=settings.host, port=settings.port)
+    address = f"{_LOOPBACK[settings.host]}:{server.port}" if settings.host in _LOOPBACK else server.address
+    return Envoy(grpc=[address], host=settings.host, port=settings.port)
 
 
 def _services(chat: Chat) -> list[tuple[str, Callable[[grpc.aio.Server], None]]]:
@@ -85,17 +86,20 @@ def _entry(name: str, settings: Settings) -> Entry:
     if name == ScriptedEngine.kind:
         return Entry(id=name, engine=ScriptedEngine())
     if name in EMBEDDED:
-        return Entry(id=name, engine=_chatglm(EMBEDDED[name], _EMBEDDED_SAMPLING, settings))
+        return _chatglm(name, EMBEDDED[name], _EMBEDDED_SAMPLING, settings)
     path = Path(name)
     if not path.is_file():
         known = ", ".join([*sorted(EMBEDDED), ScriptedEngine.kind])
         raise ModelUnavailable(f"{name}: neither a model file nor one of: {known}")
-    return Entry(id=path.stem, engine=_chatglm(path, _FILE_SAMPLING, settings))
+    return _chatglm(path.stem, path, _FILE_SAMPLING, settings)
 
 
-def _chatglm(path: Path, defaults: SamplingDefaults, settings: Settings) -> Engine:
+def _chatglm(name: str, path: Path, defaults: SamplingDefaults, settings: Settings) -> Entry:
+    sharers = sum(model != ScriptedEngine.kind for model in settings.models)
     options = ChatGlmOptions(
-        plan=cpus.plan(settings.workers, settings.threads),
+        workers=settings.workers,
+        threads=settings.threads,
+        cpus=max(1, available_cpus() // sharers),
         context_length=settings.context_length,
         queue_limit=settings.queue_limit,
         stall_limit=settings.stall_limit,
@@ -103,4 +107,5 @@ def _chatglm(path: Path, defaults: SamplingDefaults, settings: Settings) -> Engi
         prefix_reuse=settings.prefix_reuse,
         defaults=defaults,
     )
-    return ChatGlmEngine(path, options)
+    engine = ChatGlmEngine(path, options)
+    return Entry(id=name, engine=engine, note=engine.plan.reason)

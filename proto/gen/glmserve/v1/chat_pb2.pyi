@@ -125,7 +125,7 @@ class ChatCompletionRequest(_message.Message):
     min_p: _builtins.float
     """Leave out tokens less likely than this share of the likeliest token's probability, from 0 to 1. Unset: 0."""
     repetition_penalty: _builtins.float
-    """Divides the logits of tokens that have appeared; above 0 and up to 2, 1 has no effect. Unset: 1."""
+    """Divides the logits of tokens that have appeared, from 0.01 to 2; 1 has no effect. Unset: 1."""
     presence_penalty: _builtins.float
     """Lowers the logits of tokens that have appeared in the answer, from -2 to 2. Unset: 0."""
     frequency_penalty: _builtins.float

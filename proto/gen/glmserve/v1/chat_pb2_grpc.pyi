@@ -34,7 +34,7 @@ class ChatServiceStub:
     RESOURCE_EXHAUSTED and UNAVAILABLE. A call's deadline is honoured; cancelling the call stops the model.
 
     A parameter that the model cannot honour has one of two fates. A preference (`seed`, `min_p`, `presence_penalty`,
-    `frequency_penalty`, `logit_bias`, `top_k`, `repetition_penalty`, `ignore_eos`, `parallel_tool_calls`, reasoning effort)
+    `frequency_penalty`, `logit_bias`, `top_k`, `repetition_penalty`, `ignore_eos`, reasoning)
     is ignored and named in `ignored`. A requirement (`logprobs`, a JSON response format, an image, tools, a required
     tool, `n` above the limit) is refused with INVALID_ARGUMENT.
     """
@@ -57,7 +57,7 @@ class ChatServiceAsyncStub(ChatServiceStub):
     RESOURCE_EXHAUSTED and UNAVAILABLE. A call's deadline is honoured; cancelling the call stops the model.
 
     A parameter that the model cannot honour has one of two fates. A preference (`seed`, `min_p`, `presence_penalty`,
-    `frequency_penalty`, `logit_bias`, `top_k`, `repetition_penalty`, `ignore_eos`, `parallel_tool_calls`, reasoning effort)
+    `frequency_penalty`, `logit_bias`, `top_k`, `repetition_penalty`, `ignore_eos`, reasoning)
     is ignored and named in `ignored`. A requirement (`logprobs`, a JSON response format, an image, tools, a required
     tool, `n` above the limit) is refused with INVALID_ARGUMENT.
     """
@@ -76,7 +76,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
     RESOURCE_EXHAUSTED and UNAVAILABLE. A call's deadline is honoured; cancelling the call stops the model.
 
     A parameter that the model cannot honour has one of two fates. A preference (`seed`, `min_p`, `presence_penalty`,
-    `frequency_penalty`, `logit_bias`, `top_k`, `repetition_penalty`, `ignore_eos`, `parallel_tool_calls`, reasoning effort)
+    `frequency_penalty`, `logit_bias`, `top_k`, `repetition_penalty`, `ignore_eos`, reasoning)
     is ignored and named in `ignored`. A requirement (`logprobs`, a JSON response format, an image, tools, a required
     tool, `n` above the limit) is refused with INVALID_ARGUMENT.
     """

@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest, StreamChatCompletionResponse, Usage
 from glmserve.v1.model_pb2 import Capabilities
 from glmserve_server import calls
-from glmserve_server.cpus import Plan
 from glmserve_server.engines.chatglm import modelfile
 from glmserve_server.engines.chatglm.answer import Answer
 from glmserve_server.engines.chatglm.dialect import Dialect, dialect_of
@@ -19,10 +19,15 @@ from glmserve_server.engines.chatglm.pool import Pool
 from glmserve_server.engines.chatglm.process import WorkerProcess
 from glmserve_server.engines.engine import Events
 from glmserve_server.errors import ContextLengthExceeded
+from glmserve_server.machine import available_memory
 from glmserve_server.merge import merged
+from glmserve_server.plan import plan
 
 GREEDY_BELOW: Final = 1e-3
-"""Temperatures below this are greedy: the library divides by them, and would sample at 1 for 0."""
+"""Temperatures below this are greedy: the library divides by them, and would sample at 1 for 0. So is `top_p`."""
+
+_WORTH_ENCODING: Final = 16
+"""Prompts of up to so many times the context length are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +42,11 @@ class SamplingDefaults:
 class ChatGlmOptions:
     """What an operator chooses for a model. Times are in seconds."""
 
-    plan: Plan
+    workers: int | None
+    """None: from the CPUs and the memory."""
+    threads: int | None
+    cpus: int
+    """How many CPUs this model may use."""
     context_length: int
     queue_limit: int
     stall_limit: float
@@ -60,10 +69,17 @@ class ChatGlmEngine:
         self._dialect: Dialect = dialect_of(model)
         self._options = options
         self.context_length = min(model.config.max_length, options.context_length)
+        self.plan = plan(
+            workers=options.workers,
+            threads=options.threads,
+            need=model.need(self.context_length),
+            cpus=options.cpus,
+            memory=available_memory(),
+        )
         self.on_fault: Callable[[str | None], None] = lambda _: None
         self._pool = Pool(
             self._worker_starter(path),
-            workers=options.plan.workers,
+            workers=self.plan.workers,
             queue_limit=options.queue_limit,
             stall_limit=options.stall_limit,
             on_fault=self._tell_fault,
@@ -81,15 +97,13 @@ class ChatGlmEngine:
         self.on_fault(fault)
 
     async def tokenize(self, request: ChatCompletionRequest) -> list[int]:
-        """See `Engine.tokenize`; refuses early what is certainly too long to be worth encoding."""
-        size = sum(len(part.text.encode()) for message in request.messages for part in message.content)
-        least = size // self._dialect.longest_token
-        if least > self.context_length:
-            raise self._too_long(f"at least {least}")
+        """See `Engine.tokenize`; refuses what is far too long to be worth encoding."""
+        self._check_size(request, self.context_length * _WORTH_ENCODING)
         return await asyncio.to_thread(self._dialect.encode, request.messages)
 
     async def generate(self, request: ChatCompletionRequest) -> Events:
         """See `Engine.generate`. Choices run at the same time on as many workers as are free."""
+        self._check_size(request, self.context_length)
         ids = await self.tokenize(request)
         room = self.context_length - len(ids)
         if room < 1:
@@ -114,7 +128,7 @@ class ChatGlmEngine:
     async def _choice(self, job: Job, request: ChatCompletionRequest, index: int) -> Events:
         """One choice, as if it were alone."""
         answer = Answer(self._dialect.answer(), request.stop, index, len(job.ids))
-        async with contextlib.aclosing(self._pool.run(job, calls.caller())) as pieces:
+        async with contextlib.aclosing(self._pool.run(job, calls.caller(), admitted=index > 0)) as pieces:
             async for piece in pieces:
                 for event in answer.read(piece):
                     yield event
@@ -130,7 +144,7 @@ class ChatGlmEngine:
             limit=min(request.max_completion_tokens or room, room),
             stop_ids=() if request.ignore_eos else tuple(self._dialect.stop_ids),
             sampling={
-                "do_sample": temperature >= GREEDY_BELOW and top_p > 0,
+                "do_sample": temperature >= GREEDY_BELOW and top_p >= GREEDY_BELOW,
                 "temperature": temperature,
                 "top_p": top_p,
                 "top_k": min(request.top_k, 1 << 30),
@@ -139,15 +153,22 @@ class ChatGlmEngine:
             cache_key=request.prompt_cache_key,
         )
 
-    def _worker_starter(self, path: Path) -> Callable[[], WorkerProcess]:
+    def _worker_starter(self, path: Path) -> Callable[[Connection], WorkerProcess]:
         options = self._options
-        return lambda: WorkerProcess(
+        return lambda bell: WorkerProcess(
             path,
             context_length=self.context_length,
-            threads=options.plan.threads,
+            threads=self.plan.threads,
             reuse=options.prefix_reuse,
             silence=options.silence_limit,
+            bell=bell,
         )
+
+    def _check_size(self, request: ChatCompletionRequest, most: int) -> None:
+        """Refuses a prompt that must have more than `most` tokens, without encoding it."""
+        size = sum(len(part.text.encode()) for message in request.messages for part in message.content)
+        if (least := size // self._dialect.longest_token) > most:
+            raise self._too_long(f"at least {least}")
 
     def _too_long(self, tokens: str) -> ContextLengthExceeded:
         return ContextLengthExceeded(

@@ -32,7 +32,11 @@ class End:
 
 
 class WorkerLost(Exception):
-    """The process has ended in the middle of its work; the text says how."""
+    """The process has ended in the middle of its work; the text says how. `wanted`: the server ended it itself."""
+
+    def __init__(self, message: str, *, wanted: bool = False) -> None:
+        super().__init__(message)
+        self.wanted = wanted
 
 
 class WorkerFault(Exception):

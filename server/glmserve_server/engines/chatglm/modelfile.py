@@ -19,8 +19,12 @@ from typing import Final
 from glmserve_server.engines.chatglm import architecture
 from glmserve_server.engines.chatglm.architecture import Config, Family
 from glmserve_server.errors import ModelUnavailable
+from glmserve_server.plan import Need
 
 MAX_TENSORS: Final = 2048
+WORKER_BYTES: Final = 30_000_000
+"""What a worker process takes for itself: interpreter and library."""
+
 _ALIGNMENT: Final = 16
 
 # ggml type: name, elements per block, bytes per block.
@@ -54,6 +58,16 @@ class ModelFile:
     config: Config
     tokenizer: bytes
     tensors: tuple[Tensor, ...]
+
+    def need(self, context_length: int) -> Need:
+        """The memory that serving it takes: float16 keys and values; for a long prompt the attention scores of one
+        layer, twice, and the activations, in float32."""
+        config = self.config
+        head = config.hidden_size // config.num_attention_heads
+        cache = 2 * 2 * config.num_hidden_layers * config.num_key_value_heads * head * context_length
+        scores = 2 * 4 * config.num_attention_heads * context_length**2
+        activations = 4 * context_length * (8 * config.hidden_size + 3 * config.intermediate_size)
+        return Need(shared=self.size, held=cache + WORKER_BYTES, peak=scores + activations)
 
 
 def read(path: Path) -> ModelFile:

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncGenerator, Callable, Iterator
+from multiprocessing.connection import Connection
 from typing import Final
 
 from glmserve_server.engines.chatglm.handover import Handover
 from glmserve_server.engines.chatglm.job import Begun, End, Job, Piece, ReaderStalled, WorkerFault, WorkerLost
 from glmserve_server.engines.chatglm.process import WorkerProcess
+from glmserve_server.engines.chatglm.run import Run
 from glmserve_server.engines.chatglm.seat import Seat
 from glmserve_server.engines.chatglm.waiting import Waiting
 from glmserve_server.errors import DeadlineExceeded, ModelUnavailable, QueueFull, ShuttingDown, WorkerDied
@@ -24,7 +26,7 @@ class Pool:
 
     def __init__(
         self,
-        start_worker: Callable[[], WorkerProcess],
+        start_worker: Callable[[Connection], WorkerProcess],
         *,
         workers: int,
         queue_limit: int,
@@ -70,15 +72,16 @@ class Pool:
             seat.close()
         await asyncio.gather(*(asyncio.to_thread(seat.join) for seat in self._seats))
 
-    async def run(self, job: Job, caller: str) -> Pieces:
+    async def run(self, job: Job, caller: str, *, admitted: bool = False) -> Pieces:
         """That the run has begun, the tokens as they come, several at once when the caller is slow, then its end.
 
         A worker that dies before its first token is replaced by another, once, unseen; later that is `WorkerDied`.
+        `admitted`: the request is being answered already, so this job does not count in the queue.
         """
         for attempt in range(2):
             seen = False
             try:
-                async with contextlib.aclosing(self._run_once(job, caller)) as pieces:
+                async with contextlib.aclosing(self._run_once(job, caller, admitted or attempt > 0)) as pieces:
                     async for piece in pieces:
                         seen = seen or not isinstance(piece, Begun)
                         yield piece
@@ -87,39 +90,39 @@ class Pool:
                 if seen or attempt:
                     raise WorkerDied(f"The model's process ended in the middle of the answer: {lost}.") from lost
 
-    async def _run_once(self, job: Job, caller: str) -> Pieces:
-        seat = await self._acquire(job, caller)
+    async def _run_once(self, job: Job, caller: str, admitted: bool) -> Pieces:
+        seat = await self._acquire(job, caller, admitted)
         clock = asyncio.get_running_loop().time
-        begun, handover = clock(), Handover[Piece](AHEAD)
-        seat.run(job, handover)
+        begun, run = clock(), Run(job, Handover[Piece](AHEAD))
+        seat.begin(run)
         ended = False
         try:
             while not ended:
-                taken = await handover.take()
+                taken = await run.pieces.take()
                 ended = isinstance(taken[-1], End | Exception)
                 for piece in _joined(taken):
                     yield piece
         finally:
             self._seconds += (clock() - begun - self._seconds) / 8
             if not ended:
-                handover.close()
-                seat.cancel()
+                seat.cancel(run)
 
-    async def _acquire(self, job: Job, caller: str) -> Seat:
+    async def _acquire(self, job: Job, caller: str, admitted: bool) -> Seat:
         if self._closed:
             raise ShuttingDown("The server is shutting down.")
         if self._free:
             seat = max(self._free, key=lambda seat: seat.promise(job))
             self._free.remove(seat)
+            seat.take()
             return seat
         if self._faulty:
             raise self._fault()
-        waiter = self._waiting.join(caller, self._queue_full())
+        waiter = self._waiting.join(caller, self._queue_full(), admitted=admitted)
         try:
             return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._release(waiter.result())
+                waiter.result().give_back()
             raise
         finally:
             self._waiting.leave(caller, waiter)
@@ -133,7 +136,9 @@ class Pool:
 
     def _release(self, seat: Seat) -> None:
         self._observe()
-        if seat not in self._free and not self._waiting.call(seat):
+        if self._waiting.call(seat):
+            seat.take()
+        else:
             self._free.append(seat)
 
     def _withdraw(self, seat: Seat) -> None:
@@ -160,6 +165,8 @@ def _joined(taken: list[Piece]) -> Iterator[Begun | list[int] | End]:
     if ids := [piece for piece in taken if isinstance(piece, int)]:
         yield ids
     match taken[-1]:
+        case End(reason="cancel"):  # nobody here has asked for that
+            raise WorkerLost("the run was ended from outside")
         case End() as end:
             yield end
         case ReaderStalled() as stalled:

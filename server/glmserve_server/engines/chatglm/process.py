@@ -1,20 +1,30 @@
 """A worker process, seen from the server: started, given one job at a time, stopped, killed."""
 
-import contextlib
 import json
 import multiprocessing
 import os
+import select
+import socket
+import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
 from glmserve_server.engines.chatglm.job import Begun, End, Job, WorkerFault, WorkerLost
 from glmserve_server.errors import ModelUnavailable
 
-KILL_GRACE: Final = 5.0
+CANCEL_GRACE: Final = 1.0
+"""Seconds that a process has to end a cancelled run (a prompt cannot be interrupted) before it is killed."""
+
+_LOAD_SECONDS: Final = 900.0
+"""A process that loads a model for longer is taken for dead."""
+
+_END_SECONDS: Final = 5.0
 """Seconds that a process has to end when its pipe is closed."""
 
 _SLOWER: Final = 20
@@ -22,66 +32,84 @@ _SLOWER: Final = 20
 
 
 class WorkerProcess:
-    """Used by one thread, which starts and drives it; `cancel` and `kill` may be called from any other.
+    """Used by one thread, which starts and drives it; only `kill` may be called from any other.
 
     `connection` becomes readable outside of `run` only when the process has ended.
     """
 
-    def __init__(self, model: Path, *, context_length: int, threads: int, reuse: bool, silence: float) -> None:
-        """Returns once the model is loaded. Raises `ModelUnavailable` with the reason if it cannot be.
+    def __init__(
+        self, model: Path, *, context_length: int, threads: int, reuse: bool, silence: float, bell: Connection
+    ) -> None:
+        """Starts the process. `silence`: seconds without a word in a run, beyond those that the prompt needs, after
+        which it is taken for dead. `bell` becomes readable when there is something to see to, such as a cancel.
 
-        `silence`: seconds without a word in a run, beyond those that the prompt needs, after which the process is
-        taken for dead.
+        Raises OSError.
         """
-        self.connection, theirs = multiprocessing.Pipe()
-        self._sending = threading.Lock()
-        self._runs = 0
+        self._model = model
         self._silence = silence
-        try:
-            with theirs:
-                self._process = _spawned(theirs.fileno(), model, context_length, threads, reuse)
-            frame = self._receive(None)
-        except (OSError, WorkerLost) as error:
-            raise ModelUnavailable(f"{model}: cannot be loaded: {error}") from None
-        if "error" in frame:
-            self.close()
-            raise ModelUnavailable(f"{model}: cannot be loaded: {frame['error']}")
-        self._prefill_seconds: float = frame["ready"]
+        self._bell = bell
+        self._runs = 0
+        self._prefill_seconds = 0.0
+        self.connection, theirs = multiprocessing.Pipe()
+        with theirs:
+            self._process = _spawned(theirs.fileno(), model, context_length, threads, reuse)
+        _limit_sending(self.connection, silence)
+        self._poll = select.poll()
+        self._poll.register(self.connection.fileno(), select.POLLIN)
 
     @property
     def pid(self) -> int:
         """The process id."""
         return self._process.pid
 
-    def run(self, job: Job) -> Iterator[Begun | int | End]:
+    def load(self) -> None:
+        """Waits until the model is loaded. Raises `ModelUnavailable` with the reason if it cannot be."""
+        try:
+            frame = self._receive(time.monotonic() + _LOAD_SECONDS)
+        except WorkerLost as lost:
+            raise ModelUnavailable(f"{self._model}: cannot be loaded: {lost}") from None
+        if frame is None or "ready" not in frame:
+            self.close()
+            raise ModelUnavailable(f"{self._model}: cannot be loaded: {(frame or {}).get('error')}")
+        self._prefill_seconds = frame["ready"]
+
+    def run(self, job: Job, cancelled: threading.Event) -> Iterator[Begun | int | End]:
         """That the run has begun, the tokens of the answer as they come, then its end.
 
-        Raises `WorkerLost` when the process dies, `WorkerFault` when the library gives up.
+        Set `cancelled` and ring the bell to end it early. Raises `WorkerLost` when the process dies or is killed
+        because it did not end, `WorkerFault` when the library gives up.
         """
         self._runs += 1
         frame = {"run": self._runs, "ids": job.ids, "limit": job.limit, "stop": job.stop_ids, "sampling": job.sampling}
+        self._send(frame)
+        self._poll.register(self._bell.fileno(), select.POLLIN)
         try:
-            self._send(frame)
-        except OSError:
-            raise self.epitaph() from None
-        patience = self._silence + len(job.ids) * self._prefill_seconds * _SLOWER
-        while True:
-            answer = self._receive(patience)
-            if (token := answer.get("token")) is not None and "end" not in answer:
-                patience = self._silence
-                yield token
-            elif "begun" in answer:
-                yield Begun(answer["begun"])
-            elif "error" in answer:
-                raise WorkerFault(answer["error"])
-            else:
-                yield End(answer["end"], answer["token"])
-                return
+            yield from self._answer(job, cancelled)
+        finally:
+            self._poll.unregister(self._bell.fileno())
 
-    def cancel(self) -> None:
-        """Asks the process to end its present run, which it does after the token that it is computing."""
-        with contextlib.suppress(OSError):  # a process that is gone has stopped already
-            self._send({"cancel": self._runs})
+    def _answer(self, job: Job, cancelled: threading.Event) -> Iterator[Begun | int | End]:
+        deadline = time.monotonic() + self._silence + len(job.ids) * self._prefill_seconds * _SLOWER
+        asked = False
+        while True:
+            if cancelled.is_set() and not asked:
+                asked = True
+                deadline = time.monotonic() + CANCEL_GRACE
+                self._send({"cancel": self._runs})
+            frame = self._receive(deadline, wanted=asked)
+            if frame is None:
+                continue
+            if "error" in frame:
+                raise WorkerFault(frame["error"])
+            if "begun" in frame:
+                yield Begun(frame["begun"])
+            elif "end" in frame:
+                yield End(frame["end"], frame["token"])
+                return
+            else:
+                if not asked:
+                    deadline = time.monotonic() + self._silence
+                yield frame["token"]
 
     def kill(self) -> None:
         """Ends the process at once."""
@@ -91,7 +119,7 @@ class WorkerProcess:
         """Ends the process and waits for its end."""
         self.connection.close()
         try:
-            self._process.wait(KILL_GRACE)
+            self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -104,25 +132,37 @@ class WorkerProcess:
         return WorkerLost(f"the worker process {how}")
 
     def _send(self, frame: dict[str, Any]) -> None:
-        with self._sending:
-            self.connection.send_bytes(json.dumps(frame).encode())
-
-    def _receive(self, patience: float | None) -> dict[str, Any]:
         try:
-            if not self.connection.poll(patience):
-                self.kill()
-                self.close()
-                raise WorkerLost(f"the worker process said nothing for {patience:.0f} seconds and was killed")
+            self.connection.send_bytes(json.dumps(frame).encode())
+        except BlockingIOError:
+            raise self._killed(f"the worker process took nothing for {self._silence:g} seconds") from None
+        except OSError:
+            raise self.epitaph() from None
+
+    def _receive(self, deadline: float, *, wanted: bool = False) -> dict[str, Any] | None:
+        """The next frame, or None when the bell has rung first."""
+        patience = max(0.0, deadline - time.monotonic())
+        ready = dict(self._poll.poll(patience * 1000))
+        if not ready:
+            how = "did not end its run" if wanted else f"said nothing for {patience:.0f} seconds"
+            raise self._killed(f"the worker process {how}", wanted=wanted)
+        if self.connection.fileno() not in ready:
+            self._bell.recv_bytes()
+            return None
+        try:
             frame = json.loads(self.connection.recv_bytes())
         except (EOFError, OSError):
             raise self.epitaph() from None
         except ValueError:
             frame = None
         if not isinstance(frame, dict):
-            self.kill()
-            self.close()
-            raise WorkerLost("the worker process sent garbage and was killed")
+            raise self._killed("the worker process sent garbage")
         return frame
+
+    def _killed(self, reason: str, *, wanted: bool = False) -> WorkerLost:
+        self.kill()
+        self.close()
+        return WorkerLost(f"{reason} and was killed", wanted=wanted)
 
 
 def _spawned(descriptor: int, model: Path, context_length: int, threads: int, reuse: bool) -> subprocess.Popen[bytes]:
@@ -134,3 +174,10 @@ def _spawned(descriptor: int, model: Path, context_length: int, threads: int, re
         stdout=subprocess.DEVNULL,
         pass_fds=[descriptor],
     )
+
+
+def _limit_sending(connection: Connection, seconds: float) -> None:
+    """Lets a send fail when the other end takes nothing for so long: a stopped process reads no long prompt."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as end:
+        whole, part = divmod(seconds, 1)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(whole), int(part * 1_000_000)))

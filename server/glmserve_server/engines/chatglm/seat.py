@@ -3,20 +3,16 @@
 import asyncio
 import logging
 import multiprocessing
+import queue
 import threading
 from collections.abc import Callable
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from typing import Final
 
-from glmserve_server.engines.chatglm.handover import Handover
-from glmserve_server.engines.chatglm.job import Job, Piece, ReaderStalled, WorkerFault, WorkerLost, common_prefix
+from glmserve_server.engines.chatglm.job import Job, ReaderStalled, WorkerFault, WorkerLost, common_prefix
 from glmserve_server.engines.chatglm.process import WorkerProcess
+from glmserve_server.engines.chatglm.run import Run
 from glmserve_server.errors import ModelUnavailable
-
-Pieces = Handover[Piece]
-
-CANCEL_GRACE: Final = 0.5
-"""Seconds that a worker has to end a cancelled run (a prefill cannot be interrupted) before it is replaced."""
 
 BACKOFF: Final = (0.0, 0.1, 0.5, 2.0, 5.0)
 """Seconds before a lost worker is started again: first, second, … time in a row."""
@@ -25,27 +21,34 @@ logger = logging.getLogger(__name__)
 
 
 class Seat:
-    """Runs one job at a time. Made, used and read on the event loop, which `on_free` and `on_lost` are called on."""
+    """Taken, given a run, free again: on the event loop, which `on_free` and `on_lost` are called on.
+
+    What the thread tells the loop goes through `_call`; what both read is changed in one place each.
+    """
 
     def __init__(
         self,
-        start_worker: Callable[[], WorkerProcess],
+        start_worker: Callable[[Connection], WorkerProcess],
         *,
         name: str,
         stall_limit: float,
         on_free: Callable[["Seat"], None],
         on_lost: Callable[["Seat"], None],
     ) -> None:
+        """`start_worker` is given the bell. `on_free`: the seat has a worker and is not taken. `on_lost`: it has no
+        worker for now."""
         self._start_worker = start_worker
         self._stall_limit = stall_limit
         self._on_free = on_free
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
-        self._bell, self._button = multiprocessing.Pipe(duplex=False)  # rings when there is a job, or the seat closes
-        self._job: tuple[Job, Pieces] | None = None
+        self._inbox: queue.SimpleQueue[Run] = queue.SimpleQueue()
+        self._bell, self._button = multiprocessing.Pipe(duplex=False)  # rings for a run, a cancel, the end
         self._closing = threading.Event()
-        self._process: WorkerProcess | None = None
-        self._runs = 0
+        self._process: WorkerProcess | None = None  # the thread's, for `close`
+        self._alive = False  # the loop's: there is a worker
+        self._taken = False  # the loop's
+        self._run: Run | None = None  # the loop's
         self._held: list[int] = []  # what the worker ran last
         self._key = ""
         self.fault: str | None = None
@@ -59,23 +62,26 @@ class Seat:
         """How well the worker knows a job: the ids that it holds, and whether the cache key is its last."""
         return common_prefix(self._held, job.ids), job.cache_key != "" and job.cache_key == self._key
 
-    def run(self, job: Job, pieces: Pieces) -> None:
-        """Begins a job; `on_free` follows when it has ended."""
-        self._job = (job, pieces)
-        self._button.send_bytes(b"job")
+    def take(self) -> None:
+        """Reserves the seat."""
+        self._taken = True
 
-    def cancel(self) -> None:
-        """Ends the present job, by force if the worker does not do it soon."""
-        process, run = self._process, self._runs
-        if process is None:
-            return
-        process.cancel()
+    def give_back(self) -> None:
+        """Frees a seat that was taken and given no run."""
+        self._taken = False
+        self._free()
 
-        def insist() -> None:
-            if self._process is process and self._runs == run:
-                process.kill()
+    def begin(self, run: Run) -> None:
+        """Gives a taken seat its run, whose end frees it."""
+        self._run = run
+        self._inbox.put(run)
+        self._button.send_bytes(b"run")
 
-        self._loop.call_later(CANCEL_GRACE, insist)
+    def cancel(self, run: Run) -> None:
+        """Ends a run that nobody wants any more; nothing happens if it has ended."""
+        run.cancel()
+        if run is self._run:
+            self._button.send_bytes(b"cancel")
 
     def close(self) -> None:
         """Ends the worker and the thread, without waiting for them."""
@@ -95,70 +101,79 @@ class Seat:
         failures = 0
         while not self._closing.wait(BACKOFF[min(failures, len(BACKOFF) - 1)]):
             try:
-                process = self._start_worker()
+                process = self._loaded()
             except ModelUnavailable as error:
                 failures += 1
                 self._call(self._set_fault, str(error))
                 continue
-            self._process = process
+            except Exception as error:  # no descriptor, no memory: worth another try, whatever it is
+                failures += 1
+                logger.exception("a worker cannot be started")
+                self._call(self._set_fault, f"a worker cannot be started: {error}")
+                continue
             self._call(self._begin)
             lost, served = self._drive(process)
             self._process = None
             process.close()
-            failures = 0 if served else failures + 1
+            self._call(self._lose)
+            failures = 0 if served or (lost and lost.wanted) else failures + 1
             if failures > 1:
                 self._call(self._set_fault, f"its workers die again and again: {lost}")
 
+    def _loaded(self) -> WorkerProcess:
+        process = self._process = self._start_worker(self._bell)
+        if self._closing.is_set():  # `close` may have come before there was a process to kill
+            process.kill()
+        try:
+            process.load()
+        except ModelUnavailable:
+            self._process = None
+            raise
+        return process
+
     def _drive(self, process: WorkerProcess) -> tuple[WorkerLost | None, bool]:
-        """Does jobs until the worker is lost or the seat closes. Returns its loss, and whether it has done any."""
+        """Does runs until the worker is lost or the seat closes. Returns its loss, and whether it has done any."""
         served = False
         while not self._closing.is_set():
-            if process.connection in wait([self._bell, process.connection]):
-                lost = process.epitaph()
-                self._lose(process, lost)
-                return lost, served
-            self._bell.recv_bytes()
-            if self._job is None:
-                continue
-            job, pieces = self._job
             try:
-                self._run(process, job, pieces)
+                run = self._inbox.get_nowait()
+            except queue.Empty:
+                if process.connection not in wait([self._bell, process.connection]):
+                    self._bell.recv_bytes()
+                    continue
+                return self._mourned(process, process.epitaph()), served
+            try:
+                self._serve(process, run)
                 served = True
             except WorkerFault as fault:
-                pieces.put_last(fault)
+                run.pieces.put_last(fault)
             except WorkerLost as lost:
-                self._lose(process, lost)
-                pieces.put_last(lost)
-                return lost, served
-            self._call(self._free)
+                self._held = []
+                self._call(self._lose)
+                run.pieces.put_last(lost)
+                return self._mourned(process, lost), served
+            finally:
+                self._call(self._end, run)
         return None, served
 
-    def _run(self, process: WorkerProcess, job: Job, pieces: Pieces) -> None:
-        """Runs a job to its end, or to where its reader has taken nothing for too long."""
-        held, stalled = list(job.ids), False
-        try:
-            for piece in process.run(job):
-                if isinstance(piece, int):
-                    held.append(piece)
-                if not stalled and not pieces.put(piece, self._stall_limit):
-                    stalled = True
-                    process.cancel()
-                    pieces.put_last(
-                        ReaderStalled(f"Nothing of the answer was taken for {self._stall_limit:g} seconds.")
-                    )
-        finally:
-            self._end_job(held, job.cache_key)
+    def _serve(self, process: WorkerProcess, run: Run) -> None:
+        """Carries a run to its end, or to where its reader has taken nothing for too long."""
+        if run.cancelled.is_set():
+            return
+        held = list(run.job.ids)
+        for piece in process.run(run.job, run.cancelled):
+            if isinstance(piece, int):
+                held.append(piece)
+            if not run.pieces.put(piece, self._stall_limit):
+                run.pieces.put_last(ReaderStalled(f"Nothing was taken for {self._stall_limit:g} seconds."))
+                run.cancelled.set()
+        self._held, self._key = held, run.job.cache_key
 
-    def _end_job(self, held: list[int], key: str) -> None:
-        self._runs += 1
-        self._held, self._key = held, key
-        self._job = None
-
-    def _lose(self, process: WorkerProcess, lost: WorkerLost) -> None:
+    def _mourned(self, process: WorkerProcess, lost: WorkerLost) -> WorkerLost:
         self._held = []
-        if not self._closing.is_set():
+        if not lost.wanted and not self._closing.is_set():
             logger.warning("worker %d is lost and will be replaced: %s", process.pid, lost)
-        self._call(self._on_lost, self)
+        return lost
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         """Calls on the event loop, which is there for as long as the seat is open."""
@@ -166,11 +181,17 @@ class Seat:
             self._loop.call_soon_threadsafe(function, *arguments)
 
     def _begin(self) -> None:
-        """A worker is there."""
-        self.fault = None
+        """There is a worker."""
+        self._alive, self.fault = True, None
         if not self.started.done():
             self.started.set_result(None)
         self._free()
+
+    def _lose(self) -> None:
+        """There is no worker, but will be soon."""
+        if self._alive:
+            self._alive = False
+            self._on_lost(self)
 
     def _set_fault(self, fault: str) -> None:
         """There is no worker, and it may be a while."""
@@ -179,13 +200,16 @@ class Seat:
             self.started.set_exception(ModelUnavailable(fault))
             return
         logger.error("no worker: %s", fault)
-        if self._job is not None:
-            _, pieces = self._job
-            self._job = None
-            pieces.put_last(WorkerLost(fault))
+        if self._run is not None:
+            self._run.pieces.put_last(WorkerLost(fault))
+            self._run.cancelled.set()
         self._on_lost(self)
 
+    def _end(self, run: Run) -> None:
+        if self._run is run:
+            self._run = None
+            self.give_back()
+
     def _free(self) -> None:
-        """Free, unless there is a job waiting for the worker to be replaced, or no worker."""
-        if self._job is None and self._process is not None:
+        if self._alive and not self._taken:
             self._on_free(self)

@@ -1,0 +1,73 @@
+"""How the workers of a model share the machine: the one place that decides it, and says why."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from glmserve_server.errors import ModelUnavailable
+
+_MOST_WORKERS: Final = 2
+_MEGABYTE: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """The memory that a model takes, in bytes."""
+
+    shared: int
+    """The weights: one copy for all workers."""
+    held: int
+    """What each worker holds from the start: its key-value cache and itself."""
+    peak: int
+    """What each worker takes besides while it reads a prompt that fills the context."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How many worker processes run a model, how many threads each has, and why."""
+
+    workers: int
+    threads: int
+    reason: str
+
+
+def plan(*, workers: int | None, threads: int | None, need: Need, cpus: int, memory: int) -> Plan:
+    """Divides `cpus`, as far as `memory` (bytes) allows. A number that is given is kept, a missing one never asks for
+    more CPUs than there are. Raises `ModelUnavailable` when the memory holds not even one worker.
+
+    Two workers of half the CPUs answer two callers at once and together decode faster than one worker with all of
+    them, because the library's threads wait for each other in every step.
+    """
+    fit = (memory - need.shared) // need.held
+    if (workers or 1) > fit:
+        raise ModelUnavailable(
+            f"{_size(need.shared)} of weights and {_size(need.held)} for each of {workers or 1} workers do not "
+            f"fit into the {_size(memory)} of memory that are free: lower --context-length or --workers"
+        )
+    if workers is None:
+        roomy = (memory - need.shared) // (need.held + need.peak)
+        workers = max(1, min(cpus // threads if threads else min(_MOST_WORKERS, cpus), roomy))
+    if threads is None:
+        threads = max(1, cpus // workers)
+    return Plan(workers=workers, threads=threads, reason=_reason(workers, threads, need, cpus, memory))
+
+
+def _reason(workers: int, threads: int, need: Need, cpus: int, memory: int) -> str:
+    reason = (
+        f"{_count(workers, 'worker')} of {_count(threads, 'thread')} on {_count(cpus, 'CPU')}; {_size(need.shared)} of "
+        f"weights and {_size(need.held)} per worker, up to {_size(need.held + need.peak)} in long prompts"
+    )
+    if workers * threads > cpus:
+        reason += "; more threads than CPUs, which is slow"
+    if need.shared + workers * (need.held + need.peak) > memory:
+        reason += f"; long prompts may not fit into the {_size(memory)} that are free"
+    return reason
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _size(size: int) -> str:
+    megabytes = math.ceil(size / _MEGABYTE)
+    return f"{megabytes} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
