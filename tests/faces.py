@@ -192,7 +192,11 @@ def _messages(turns: list[Turn]) -> Any:
 
 def _sdk(parameters: dict[str, Any]) -> Any:
     """What OpenAI does not know goes into `extra_body`."""
-    extra = {name: parameters.pop(name) for name in ("top_k", "min_p", "ignore_eos") if name in parameters}
+    extra = {
+        name: parameters.pop(name)
+        for name in ("top_k", "min_p", "repetition_penalty", "ignore_eos")
+        if name in parameters
+    }
     return {**parameters, "extra_body": extra}
 
 

@@ -143,6 +143,7 @@ def test_an_unknown_model_is_not_found(face: Face) -> None:
         ({"frequency_penalty": -2.1}, "frequency_penalty"),
         ({"max_completion_tokens": 0}, "max_completion_tokens"),
         ({"n": 0}, "n"),
+        ({"repetition_penalty": 1e-300}, "repetition_penalty"),
         ({"n": 129}, "n"),
         ({"n": 9}, "n"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),

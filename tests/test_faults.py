@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, closing
@@ -11,10 +12,15 @@ from pathlib import Path
 import grpc
 import psutil
 import pytest
-from faces import Face, Refused
+from faces import Face, Refused, opened
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from running import MODEL, Glmserve
+from running import COMMAND, MODEL, Glmserve
 
+from glmserve.v1 import message_pb2
+from glmserve.v1.chat_pb2 import ChatCompletionRequest
+from glmserve.v1.chat_pb2_grpc import ChatServiceStub
+from glmserve.v1.content_pb2 import ContentPart
+from glmserve.v1.message_pb2 import Message
 from glmserve_server.wiring import EMBEDDED
 
 Way = Callable[[Glmserve], AbstractContextManager[Face]]
@@ -152,3 +158,47 @@ def asked_again(face: Face) -> str:
         return face.ask(QUESTION, model="model", temperature=0).text
     except Refused:
         return ""
+
+
+def test_a_reader_who_takes_nothing_is_given_up_and_harms_nobody() -> None:
+    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0)]
+    with (
+        Glmserve("serve", "--model", MODEL, "--workers", "1", "--stall-limit", "1") as server,
+        grpc.insecure_channel(server.grpc_address, options) as slow,
+        opened("grpc", server) as face,
+    ):
+        message = Message(role=message_pb2.ROLE_USER, content=[ContentPart(text="Hello!")])
+        request = ChatCompletionRequest(
+            model=MODEL, messages=[message], ignore_eos=True, n=8
+        )  # more than fits on the way
+        stalled = ChatServiceStub(slow).StreamChatCompletion(request)
+        next(stalled)
+        while "DEADLINE_EXCEEDED" not in server.log and "CANCELLED" not in server.log:
+            assert face.ask(QUESTION, **ENDLESS, max_completion_tokens=1900).completion_tokens == 1900
+        stalled.cancel()
+        assert face.ask(QUESTION, **ENDLESS, max_completion_tokens=1900).completion_tokens == 1900
+
+
+def test_prompts_that_are_given_up_do_not_take_the_model_out_of_service(tmp_path: Path) -> None:
+    file = tmp_path / "large.bin"
+    subprocess.run([COMMAND, "bench-model", str(file), "--parameters", "60M"], check=True, capture_output=True)
+    with (
+        Glmserve("serve", "--model", str(file), "--workers", "1") as server,
+        grpc.insecure_channel(server.grpc_address) as channel,
+        opened("grpc", server) as face,
+    ):
+        for number in range(4):
+            message = Message(
+                role=message_pb2.ROLE_USER, content=[ContentPart(text=f"{number} " + "ab cd ef gh " * 250)]
+            )
+            request = ChatCompletionRequest(messages=[message], max_completion_tokens=1)
+            with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
+                ChatServiceStub(channel).CreateChatCompletion(request, timeout=0.2)
+            assert next(health_of(channel, "large")) == "SERVING"
+        assert face.ask(QUESTION, model="large", max_completion_tokens=1).completion_tokens == 1
+        assert "again and again" not in server.log
+
+
+def test_choices_of_one_request_do_not_fill_the_queue(way: Way) -> None:
+    with Glmserve("up", "--model", MODEL, "--workers", "1", "--queue-limit", "1") as server, way(server) as face:
+        assert "Paris" in face.ask(QUESTION, **GREEDY, n=8).text

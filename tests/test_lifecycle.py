@@ -10,11 +10,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import openai
 import psutil
 import pytest
-from faces import opened
+from faces import Refused, opened
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from running import COMMAND, MODEL, Glmserve
 
 from glmserve_server.wiring import EMBEDDED
@@ -75,6 +77,49 @@ def test_a_running_answer_is_finished_before_the_server_ends(face: str) -> None:
         *_, last = stream
         assert vars(last)["text"].split() == [str(number) for number in range(1, 3001)]
         assert server.wait() == 0
+
+
+@pytest.mark.parametrize("face", ["grpc", "http"])
+def test_an_answer_that_the_grace_is_too_short_for_ends_with_an_error(face: str) -> None:
+    with Glmserve("up", "--model", "scripted", "--grace", "0.5") as server, opened(face, server) as way:
+        stream = way.stream([("user", "/slow")], model="scripted")
+        next(stream)
+        server.signal(signal.SIGTERM)
+        with pytest.raises(Refused, match="shutting down"):
+            list(stream)
+        assert server.wait() == 0
+
+
+def test_a_watch_of_the_health_does_not_hold_the_server_up() -> None:
+    with (
+        Glmserve("serve", "--model", "scripted", "--grace", "3600") as server,
+        grpc.insecure_channel(server.grpc_address) as channel,
+    ):
+        request = health_pb2.HealthCheckRequest()
+        watch = health_pb2_grpc.HealthStub(channel).Watch(request)  # type: ignore[attr-defined]
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        server.signal(signal.SIGTERM)
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert server.wait() == 0  # in the test's time, not in an hour
+
+
+def test_it_listens_on_addresses_of_ip_version_6() -> None:
+    with Glmserve("up", "--model", "scripted", "--host", "::1") as server, opened("http", server) as way:
+        assert server.openai_url.startswith("http://[::1]:")
+        assert way.ask([("user", "hello world")], model="scripted").text == "hello world"
+
+
+def test_a_ready_file_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "ready.json"
+    line = failed("serve", "--grpc-port", "0", "--model", "scripted", "--ready-file", str(path))
+    assert "No such file" in line
+
+
+def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / f"{MODEL}.bin"
+    file.write_bytes(EMBEDDED[MODEL].read_bytes())
+    line = failed("serve", "--grpc-port", "0", "--model", MODEL, "--model", str(file))
+    assert line == "glmserve: two models have one name: tiny-glm4, tiny-glm4"
 
 
 def test_a_second_signal_does_not_wait() -> None:

@@ -192,6 +192,18 @@ async def test_unknown_model_is_404_when_looked_up(client: openai.AsyncOpenAI) -
     assert "no/such model" in caught.value.message
 
 
+async def test_a_missing_content_type_is_refused(http: httpx.AsyncClient) -> None:
+    response = await http.post("/chat/completions", content=json.dumps(asking("hi")))
+    assert response.status_code == 400
+    assert "must be application/json, not missing" in response.json()["error"]["message"]
+
+
+async def test_a_model_name_that_is_no_text_is_not_found(http: httpx.AsyncClient) -> None:
+    response = await http.get("/models/%FF")
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "unknown_url"
+
+
 async def test_other_content_type_is_refused(http: httpx.AsyncClient) -> None:
     response = await http.post(
         "/chat/completions", content=json.dumps(asking("hi")), headers={"content-type": "text/x"}

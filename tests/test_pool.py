@@ -123,6 +123,16 @@ async def test_who_waits_often_makes_room_for_who_waits_seldom() -> None:
     assert len(waiting) == 2
 
 
+async def test_places_that_were_given_up_do_not_count() -> None:
+    waiting: Waiting[int] = Waiting(2)
+    for future in [waiting.join("greedy", ValueError()) for _ in range(2)]:
+        future.cancel()
+    waiting.join("modest", ValueError("full"))
+    waiting.join("modest", ValueError("full"), admitted=True)
+    waiting.join("other", ValueError("full"))
+    assert len(waiting) == 2
+
+
 async def test_whoever_gave_up_is_passed_over() -> None:
     waiting: Waiting[int] = Waiting(3)
     gone, here = waiting.join("a", ValueError()), waiting.join("a", ValueError())

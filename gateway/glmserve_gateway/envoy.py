@@ -23,6 +23,7 @@ from glmserve_gateway.bootstrap import join_address, local_bootstrap, split_addr
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.01
+_CARRIED = "^http.edge.(downstream_rq_active|downstream_cx_tx_bytes_buffered)$"
 _LONGEST_LOG_LINE = 2**20  # it may quote its whole configuration
 _LEVELS = {"warning": logging.WARNING, "error": logging.ERROR, "critical": logging.CRITICAL}
 _BIND_FAULT = re.compile(r"cannot bind '([^']*)': ([^`']*)")
@@ -107,6 +108,13 @@ class Envoy:
     async def wait(self) -> int:
         """Waits until Envoy ends, and gives its exit status. Inside the `async with` that is always unexpected."""
         return await self._process.wait()
+
+    async def drain(self, seconds: float) -> None:
+        """Waits until everything that came from behind has reached its reader, for so many seconds at the most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while await asyncio.to_thread(_carries, self._admin):  # noqa: ASYNC110 -- it cannot tell us
+                    await asyncio.sleep(_POLL_SECONDS)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -199,6 +207,15 @@ def _listener(admin_file: Path) -> tuple[str, int] | None:
         return admin, int(listener["local_address"]["socket_address"]["port_value"])
     except (OSError, http.client.HTTPException, ValueError):
         return None
+
+
+def _carries(admin: str) -> bool:
+    """Whether Envoy has answers under way, or bytes of them that nobody has taken yet."""
+    try:
+        stats = json.loads(_get(admin, f"/stats?format=json&filter={_CARRIED}"))["stats"]
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+    return any(stat["value"] for stat in stats)
 
 
 def _get(address: str, path: str) -> bytes:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from glmserve_server import wiring
 from glmserve_server.errors import ModelUnavailable
-from glmserve_server.server import AddressInUse, Server
+from glmserve_server.server import AddressInUse
 from glmserve_server.settings import Settings
 
 _console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -45,22 +45,26 @@ async def _serve(settings: Settings, *, edge: bool) -> None:
                 _console.print(f"glmserve: loading {entry.id}" + (f" ({entry.note})" if entry.note else ""))
             await stack.enter_async_context(server)
             addresses = {"grpc": server.address}
-            lost: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-            if edge:
-                envoy = await stack.enter_async_context(wiring.build_edge(settings, server))
+            envoy = await stack.enter_async_context(wiring.build_edge(settings, server)) if edge else None
+            if envoy:
                 addresses |= {"openai": envoy.openai_url, "admin": envoy.admin_url}
-                lost = asyncio.ensure_future(envoy.wait())
             gc.freeze()  # what is there now stays: the collector need not look at it again
             stack.enter_context(_announced(addresses, server.entries[0].id, settings.ready_file))
-            await _until_signal(lost, server)
+            try:
+                await _until_lost(envoy)
+            except asyncio.CancelledError:
+                _console.print("glmserve: finishing what runs; once more to stop at once")
+                await server.drain()
+                if envoy:
+                    await envoy.drain(settings.grace)
 
 
-async def _until_signal(lost: asyncio.Future[int], server: Server) -> None:
-    try:
-        raise EdgeLost(f"Envoy ended by itself, with status {await lost}")
-    except asyncio.CancelledError:
-        _console.print("glmserve: finishing what runs; once more to stop at once")
-        await server.drain()
+async def _until_lost(envoy: wiring.Envoy | None) -> None:
+    """Waits for ever, or until Envoy ends."""
+    if envoy is None:
+        await asyncio.Event().wait()
+    else:
+        raise EdgeLost(f"Envoy ended by itself, with status {await envoy.wait()}")
 
 
 @contextlib.contextmanager

@@ -120,9 +120,9 @@ class Server:
         await self._catalogue.aclose()
 
     async def _end_calls(self) -> None:
-        """Answers that still run get an error, and a moment to send it. Health watches just end."""
+        """Answers that still run get an error. A moment is left to send what is to be sent; health watches just end."""
         self._cut_short()
-        await self._server.stop(_LAST_WORDS if self._calls.running else 0)
+        await self._server.stop(_LAST_WORDS)
 
     def _observe(self, model: str, fault: str | None) -> None:
         """Notes that a model cannot be run any more, or can again."""

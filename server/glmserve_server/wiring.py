@@ -21,7 +21,7 @@ from glmserve_server.server import Server
 from glmserve_server.services import ChatServicer, ModelServicer, TokenServicer
 from glmserve_server.settings import Settings
 
-__all__ = ["EMBEDDED", "EdgeError", "build_edge", "build_server", "write_ready_file"]
+__all__ = ["EMBEDDED", "EdgeError", "Envoy", "build_edge", "build_server", "write_ready_file"]
 
 EMBEDDED: Final = {path.stem: path for path in (Path(__file__).parent / "embedded").glob("*.bin")}
 """The models that come with the server, by name."""
