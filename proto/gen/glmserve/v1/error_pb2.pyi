@@ -29,7 +29,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNSUPPORTED: _ErrorReason.ValueType  # 2
     """INVALID_ARGUMENT: the model cannot do what the request requires; `google.rpc.BadRequest` names the field."""
     ERROR_REASON_CONTEXT_LENGTH_EXCEEDED: _ErrorReason.ValueType  # 3
-    """INVALID_ARGUMENT: prompt and answer do not fit into the model's context."""
+    """INVALID_ARGUMENT: the prompt leaves no room for an answer in the model's context."""
     ERROR_REASON_MODEL_NOT_FOUND: _ErrorReason.ValueType  # 4
     """NOT_FOUND: there is no model of that name."""
     ERROR_REASON_INVALID_API_KEY: _ErrorReason.ValueType  # 5
@@ -57,7 +57,7 @@ ERROR_REASON_INVALID_ARGUMENT: ErrorReason.ValueType  # 1
 ERROR_REASON_UNSUPPORTED: ErrorReason.ValueType  # 2
 """INVALID_ARGUMENT: the model cannot do what the request requires; `google.rpc.BadRequest` names the field."""
 ERROR_REASON_CONTEXT_LENGTH_EXCEEDED: ErrorReason.ValueType  # 3
-"""INVALID_ARGUMENT: prompt and answer do not fit into the model's context."""
+"""INVALID_ARGUMENT: the prompt leaves no room for an answer in the model's context."""
 ERROR_REASON_MODEL_NOT_FOUND: ErrorReason.ValueType  # 4
 """NOT_FOUND: there is no model of that name."""
 ERROR_REASON_INVALID_API_KEY: ErrorReason.ValueType  # 5
