@@ -21,7 +21,7 @@ from glmserve_server.server import Server
 from glmserve_server.services import ChatServicer, ModelServicer, TokenServicer
 from glmserve_server.settings import Settings
 
-__all__ = ["EMBEDDED", "EdgeError", "Envoy", "build_edge", "build_server", "write_ready_file"]
+__all__ = ["EMBEDDED", "EdgeError", "Envoy", "build_edge", "build_entry", "build_server", "write_ready_file"]
 
 EMBEDDED: Final = {path.stem: path for path in (Path(__file__).parent / "embedded").glob("*.bin")}
 """The models that come with the server, by name."""
@@ -41,7 +41,7 @@ def build_server(settings: Settings) -> Server:
 
     Raises `ModelUnavailable` for a model that cannot be served, `AddressInUse` for the port.
     """
-    catalogue = Catalogue([_entry(name, settings) for name in settings.models])
+    catalogue = Catalogue([build_entry(name, settings) for name in settings.models])
     chat = Chat(catalogue, time_limit=settings.time_limit, refuse_unsupported=settings.unsupported == "refuse")
     return Server(
         host=settings.host,
@@ -59,6 +59,19 @@ def build_edge(settings: Settings, server: Server) -> Envoy:
     """Envoy in front of a server on this machine, not yet started; starting raises `EdgeError`."""
     address = f"{_LOOPBACK[settings.host]}:{server.port}" if settings.host in _LOOPBACK else server.address
     return Envoy(grpc=[address], host=settings.host, port=settings.port)
+
+
+def build_entry(name: str, settings: Settings) -> Entry:
+    """A model by its name or its file, checked, not yet started. Raises `ModelUnavailable`."""
+    if name == ScriptedEngine.kind:
+        return Entry(id=name, engine=ScriptedEngine())
+    if name in EMBEDDED:
+        return _chatglm(name, EMBEDDED[name], _EMBEDDED_SAMPLING, settings)
+    path = Path(name)
+    if not path.is_file():
+        known = ", ".join([*sorted(EMBEDDED), ScriptedEngine.kind])
+        raise ModelUnavailable(f"{name}: neither a model file nor one of: {known}")
+    return _chatglm(path.stem, path, _FILE_SAMPLING, settings)
 
 
 def _services(chat: Chat) -> list[tuple[str, Callable[[grpc.aio.Server], None]]]:
@@ -80,18 +93,6 @@ def _services(chat: Chat) -> list[tuple[str, Callable[[grpc.aio.Server], None]]]
             lambda server: openai_pb2_grpc.add_OpenAIServiceServicer_to_server(OpenAIServicer(chat), server),
         ),
     ]
-
-
-def _entry(name: str, settings: Settings) -> Entry:
-    if name == ScriptedEngine.kind:
-        return Entry(id=name, engine=ScriptedEngine())
-    if name in EMBEDDED:
-        return _chatglm(name, EMBEDDED[name], _EMBEDDED_SAMPLING, settings)
-    path = Path(name)
-    if not path.is_file():
-        known = ", ".join([*sorted(EMBEDDED), ScriptedEngine.kind])
-        raise ModelUnavailable(f"{name}: neither a model file nor one of: {known}")
-    return _chatglm(path.stem, path, _FILE_SAMPLING, settings)
 
 
 def _chatglm(name: str, path: Path, defaults: SamplingDefaults, settings: Settings) -> Entry:

@@ -34,6 +34,9 @@ class Config:
     intermediate_size: int
     max_length: int
     eos_token_id: int
+    norm_eps: float | None = None
+    """None in files of version 1, which do not say."""
+    rope_theta: float | None = None
 
     def fault(self) -> str | None:
         """What is impossible about these numbers, in a sentence; None: nothing."""

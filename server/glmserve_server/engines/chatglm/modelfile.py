@@ -191,6 +191,8 @@ def _config_v2(cursor: _Cursor) -> Config:
         intermediate_size=ffn,
         max_length=length,
         eos_token_id=eos,
+        norm_eps=eps,
+        rope_theta=theta,
     )
 
 
