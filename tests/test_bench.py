@@ -12,7 +12,7 @@ from running import COMMAND, MODEL, Glmserve
 
 from glmserve_server.engines.chatglm import modelfile
 from glmserve_server.engines.chatglm.architecture import Family
-from glmserve_server.engines.chatglm.dialect import dialect_of
+from glmserve_server.engines.chatglm.dialects.families import dialect_of
 
 Bench = Callable[..., tuple[int, dict[str, Any]]]
 

@@ -10,7 +10,7 @@ from running import MODEL
 
 from glmserve_server.engines.chatglm import modelfile
 from glmserve_server.engines.chatglm.architecture import Family
-from glmserve_server.engines.chatglm.dialect import dialect_of
+from glmserve_server.engines.chatglm.dialects.families import dialect_of
 from glmserve_server.errors import ModelUnavailable
 from glmserve_server.wiring import EMBEDDED
 

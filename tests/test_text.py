@@ -1,4 +1,4 @@
-"""From tokens to text: whole characters and stop strings, however the pieces fall; the same ids as the library."""
+"""From tokens to text: whole characters and stop strings, however the pieces fall."""
 
 import os
 import random
@@ -7,18 +7,11 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-import chatglm_cpp
 import pytest
 from faces import opened
 from running import MODEL, Glmserve
 
-from glmserve.v1 import message_pb2
-from glmserve.v1.content_pb2 import ContentPart
-from glmserve.v1.message_pb2 import Message
-from glmserve_server.engines.chatglm import modelfile
-from glmserve_server.engines.chatglm.dialect import Dialect, dialect_of
 from glmserve_server.text import StopStrings, Utf8
-from glmserve_server.wiring import EMBEDDED
 
 TEXTS = [
     "",
@@ -31,11 +24,6 @@ TEXTS = [
     "def f(x):\n    return x ** 2  # código\n",
     "\x00\x01 control \x7f",
 ]
-
-
-@pytest.fixture(scope="module")
-def dialect() -> Dialect:
-    return dialect_of(modelfile.read(EMBEDDED[MODEL]))
 
 
 def cut(text: bytes, seed: int) -> list[bytes]:
@@ -79,25 +67,6 @@ def test_a_stop_string_is_found_across_pieces(
         if strings.matched is not None:
             break
     assert (given + strings.flush(), strings.matched) == (shown, matched)
-
-
-def test_prompts_have_the_ids_of_the_library(dialect: Dialect) -> None:
-    library = chatglm_cpp.Pipeline(str(EMBEDDED[MODEL])).tokenizer
-    roles = {"system": message_pb2.ROLE_SYSTEM, "user": message_pb2.ROLE_USER, "assistant": message_pb2.ROLE_ASSISTANT}
-    for seed in range(50):
-        generator = random.Random(seed)
-        turns = [(generator.choice(list(roles)), generator.choice(TEXTS)) for _ in range(generator.randint(1, 6))]
-        ours = [Message(role=roles[role], content=[ContentPart(text=text)]) for role, text in turns]
-        theirs = [chatglm_cpp.ChatMessage(role=role, content=text) for role, text in turns]
-        assert dialect.encode(ours) == library.apply_chat_template(theirs, 1 << 20)
-
-
-@pytest.mark.parametrize("text", TEXTS)
-def test_tokens_give_back_the_text_that_they_came_from(dialect: Dialect, text: str) -> None:
-    message = Message(role=message_pb2.ROLE_ASSISTANT, content=[ContentPart(text=text)])
-    empty = len(dialect.encode([Message(role=message_pb2.ROLE_ASSISTANT)])) - 1
-    answer = dialect.answer()
-    assert "".join(map(answer.feed, dialect.encode([message])[empty - 1 : -1])) == text
 
 
 @pytest.mark.parametrize("threads", [1, 3, 4])

@@ -34,7 +34,7 @@ class StopStrings:
             place, self.matched = min(found, key=lambda hit: hit[0])
             self._held = ""
             return text[:place]
-        keep = max(_overlap(text, stop) for stop in self._stops)
+        keep = max(overlap(text, stop) for stop in self._stops)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
 
@@ -44,9 +44,9 @@ class StopStrings:
         return held
 
 
-def _overlap(text: str, stop: str) -> int:
-    """The length of the longest end of `text` that `stop` begins with."""
-    for size in range(min(len(text), len(stop) - 1), 0, -1):
-        if text.endswith(stop[:size]):
+def overlap(text: str, mark: str) -> int:
+    """The length of the longest end of `text` that `mark` begins with, but is not all of."""
+    for size in range(min(len(text), len(mark) - 1), 0, -1):
+        if text.endswith(mark[:size]):
             return size
     return 0

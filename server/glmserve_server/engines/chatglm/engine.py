@@ -13,7 +13,8 @@ from glmserve.v1.model_pb2 import Capabilities
 from glmserve_server import calls
 from glmserve_server.engines.chatglm import modelfile
 from glmserve_server.engines.chatglm.answer import Answer
-from glmserve_server.engines.chatglm.dialect import Dialect, dialect_of
+from glmserve_server.engines.chatglm.dialects.dialect import Dialect, Prompt
+from glmserve_server.engines.chatglm.dialects.families import dialect_of
 from glmserve_server.engines.chatglm.job import Job
 from glmserve_server.engines.chatglm.pool import Pool
 from glmserve_server.engines.chatglm.process import WorkerProcess
@@ -25,6 +26,9 @@ from glmserve_server.plan import plan
 
 GREEDY_BELOW: Final = 1e-3
 """Temperatures below this are greedy: the library divides by them, and would sample at 1 for 0. So is `top_p`."""
+
+MAX_CHOICES: Final = 8
+"""The largest `n`."""
 
 _WORTH_ENCODING: Final = 16
 """Prompts of up to so many times the context length are counted."""
@@ -61,12 +65,19 @@ class ChatGlmEngine:
     """Serves one chatglm.cpp file."""
 
     kind = "chatglm"
-    capabilities = Capabilities(top_k=True, repetition_penalty=True, ignore_eos=True, max_choices=8)
 
     def __init__(self, path: Path, options: ChatGlmOptions) -> None:
         """Reads and checks the file. Raises `ModelUnavailable` when it cannot be served."""
         model = modelfile.read(path)
         self._dialect: Dialect = dialect_of(model)
+        self.capabilities = Capabilities(
+            tools=self._dialect.tools,
+            tool_choice_required=self._dialect.tools,
+            top_k=True,
+            repetition_penalty=True,
+            ignore_eos=True,
+            max_choices=MAX_CHOICES,
+        )
         self._options = options
         self.context_length = min(model.config.max_length, options.context_length)
         self.plan = plan(
@@ -97,25 +108,30 @@ class ChatGlmEngine:
         self.on_fault(fault)
 
     async def tokenize(self, request: ChatCompletionRequest) -> list[int]:
-        """See `Engine.tokenize`; refuses what is far too long to be worth encoding."""
+        """See `Engine.tokenize`."""
+        return (await self._prompt(request)).ids
+
+    async def _prompt(self, request: ChatCompletionRequest) -> Prompt:
+        """Refuses what is far too long to be worth encoding."""
         self._check_size(request, self.context_length * _WORTH_ENCODING)
-        return await asyncio.to_thread(self._dialect.encode, request.messages)
+        return await asyncio.to_thread(self._dialect.prompt, request)
 
     async def generate(self, request: ChatCompletionRequest) -> Events:
         """See `Engine.generate`. Choices run at the same time on as many workers as are free."""
         self._check_size(request, self.context_length)
-        ids = await self.tokenize(request)
-        room = self.context_length - len(ids)
+        prompt = await self._prompt(request)
+        room = self.context_length - len(prompt.ids)
         if room < 1:
-            raise self._too_long(str(len(ids)))
-        job = self._job(request, ids, room)
-        usage = Usage(prompt_tokens=len(ids))
+            raise self._too_long(str(len(prompt.ids)))
+        job = self._job(request, prompt, room)
+        usage = Usage(prompt_tokens=len(prompt.ids))
         started = False
         choices = [self._choice(job, request, index) for index in range(request.n or 1)]
         async with contextlib.aclosing(merged(choices)) as events:
             async for event in events:
                 if event.HasField("usage"):
                     usage.completion_tokens += event.usage.completion_tokens
+                    usage.reasoning_tokens += event.usage.reasoning_tokens
                     continue
                 if event.HasField("started"):
                     if started:
@@ -127,7 +143,7 @@ class ChatGlmEngine:
 
     async def _choice(self, job: Job, request: ChatCompletionRequest, index: int) -> Events:
         """One choice, as if it were alone."""
-        answer = Answer(self._dialect.answer(), request.stop, index, len(job.ids))
+        answer = Answer(self._dialect.reader(request), request, index, len(job.ids))
         async with contextlib.aclosing(self._pool.run(job, calls.caller(), admitted=index > 0)) as pieces:
             async for piece in pieces:
                 for event in answer.read(piece):
@@ -135,12 +151,13 @@ class ChatGlmEngine:
                 if answer.ended:
                     return
 
-    def _job(self, request: ChatCompletionRequest, ids: list[int], room: int) -> Job:
+    def _job(self, request: ChatCompletionRequest, prompt: Prompt, room: int) -> Job:
         defaults = self._options.defaults
         temperature = request.temperature if request.HasField("temperature") else defaults.temperature
         top_p = request.top_p if request.HasField("top_p") else defaults.top_p
         return Job(
-            ids=ids,
+            ids=prompt.ids,
+            openings=prompt.openings,
             limit=min(request.max_completion_tokens or room, room),
             stop_ids=() if request.ignore_eos else tuple(self._dialect.stop_ids),
             sampling={
@@ -166,7 +183,9 @@ class ChatGlmEngine:
 
     def _check_size(self, request: ChatCompletionRequest, most: int) -> None:
         """Refuses a prompt that must have more than `most` tokens, without encoding it."""
-        size = sum(len(part.text.encode()) for message in request.messages for part in message.content)
+        texts = [part.text for message in request.messages for part in message.content]
+        texts += [tool.function.parameters_json for tool in request.tools]
+        size = sum(len(text.encode()) for text in texts)
         if (least := size // self._dialect.longest_token) > most:
             raise self._too_long(f"at least {least}")
 

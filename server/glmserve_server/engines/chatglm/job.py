@@ -12,6 +12,8 @@ class Job:
     limit: int
     stop_ids: tuple[int, ...]
     sampling: dict[str, float | int | bool]
+    openings: tuple[tuple[int, ...], ...] = ()
+    """The answer must begin with one of these; empty: with what it likes."""
     cache_key: str = ""
     """Jobs with the same key are likely to share a prefix."""
 

@@ -80,8 +80,16 @@ class WorkerProcess:
         because it did not end, `WorkerFault` when the library gives up.
         """
         self._runs += 1
-        frame = {"run": self._runs, "ids": job.ids, "limit": job.limit, "stop": job.stop_ids, "sampling": job.sampling}
-        self._send(frame)
+        self._send(
+            {
+                "run": self._runs,
+                "ids": job.ids,
+                "limit": job.limit,
+                "stop": job.stop_ids,
+                "sampling": job.sampling,
+                "openings": job.openings,
+            }
+        )
         self._poll.register(self._bell.fileno(), select.POLLIN)
         try:
             yield from self._answer(job, cancelled)

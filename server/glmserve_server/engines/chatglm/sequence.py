@@ -6,13 +6,18 @@ the costs measured when the model was loaded.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from glmserve_server.engines.chatglm.job import common_prefix
 
+Openings = Collection[list[int]]
+
 _PROBE: Final = 32
 """The length of the prompt that is run to measure costs."""
+
+_HEATS: Final = (1.0,) * 8 + (2.0,) * 8 + (4.0,) * 8
+"""The temperatures at which an allowed token is looked for."""
 
 
 class Sequence:
@@ -36,8 +41,11 @@ class Sequence:
         self._ids, self._past = ids, common if saved > 0 else 0
         return self._past
 
-    def tokens(self, sampling: Mapping[str, Any]) -> Iterator[int | None]:
-        """The tokens that follow, for ever; None after each id of the prompt but the last that was fed by itself."""
+    def tokens(self, sampling: Mapping[str, Any], openings: Openings = ()) -> Iterator[int | None]:
+        """The tokens that follow, for ever; None after each id of the prompt but the last that was fed by itself.
+
+        They begin with one of the `openings`, if there are any.
+        """
         config = self._library.GenerationConfig(**sampling)
         prompt = len(self._ids)
         if self._past:
@@ -48,8 +56,20 @@ class Sequence:
         while True:
             token = self._step(self._ids, None, config, self._past, prompt)
             self._past = len(self._ids)
+            if openings and (allowed := _following(openings, self._ids[prompt:])) and token not in allowed:
+                token = self._one_of(allowed, prompt)
             yield token
             self._ids.append(token)
+
+    def _one_of(self, allowed: list[int], prompt: int) -> int:
+        """One of some tokens, as likely as the model finds it beside the others: samples until one of them comes,
+        hotter and hotter, because the library shows no logits. The first one if none ever comes."""
+        for temperature in _HEATS if len(allowed) > 1 else ():
+            config = self._library.GenerationConfig(do_sample=True, temperature=temperature, top_k=0, top_p=1.0)
+            token: int = self._step(self._ids, None, config, len(self._ids) - 1, prompt)
+            if token in allowed:
+                return token
+        return allowed[0]
 
     def forget(self) -> None:
         """Uses nothing of the cache again."""
@@ -65,3 +85,9 @@ class Sequence:
         begun = time.perf_counter()
         self._step(ids, None, self._greedy, past, len(ids))
         return time.perf_counter() - begun
+
+
+def _following(openings: Openings, written: list[int]) -> list[int]:
+    """The tokens with which one of the openings goes on after those written already."""
+    size = len(written)
+    return [opening[size] for opening in openings if len(opening) > size and opening[:size] == written]

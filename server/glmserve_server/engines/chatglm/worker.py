@@ -3,7 +3,8 @@
 Started as `python -m glmserve_server.engines.chatglm.worker FD MODEL CONTEXT REUSE`; FD is one end of a
 `multiprocessing.Pipe`, REUSE is 1 or 0. Both ends send frames of JSON:
 
-    → {"run": k, "ids": [...], "limit": n, "stop": [...], "sampling": {...}}   run this prompt, the k-th
+    → {"run": k, "ids": [...], "limit": n, "stop": [...], "sampling": {...}, "openings": [[...], ...]}
+                                                                     run this prompt, the k-th
     → {"cancel": k}                                                  stop that run, within one token
     ← {"ready": seconds}                                             the model is loaded; a prompt token costs so much
     ← {"begun": n}                                                   the run begins; n ids of the prompt are cached
@@ -92,7 +93,7 @@ def run(job: Frame, sequence: Sequence, link: Link) -> None:
 def _frames(job: Frame, sequence: Sequence, link: Link) -> Iterator[Frame]:
     stops, left = frozenset(job["stop"]), job["limit"]
     yield {"begun": sequence.begin(job["ids"])}
-    for token in sequence.tokens(job["sampling"]):
+    for token in sequence.tokens(job["sampling"], job["openings"]):
         if link.cancelled(job["run"]):
             yield {"end": "cancel", "token": None}
             return

@@ -2,19 +2,27 @@
 
 A conversation is `[gMASK]<sop>`, then `<|role|>{metadata}\\n{content}` for each turn, then `<|assistant|>` (THUDM's
 glm-4-9b-chat, `tokenization_chatglm.py`). Special tokens are put in by id and all text goes through the ordinary
-encoder, so that the letters `<|user|>` in a message stay letters.
+encoder, so that the letters `<|user|>` in a message stay letters. Tools are a system turn of their own, before all
+others. A call is an assistant turn with the function's name as metadata and the arguments as content.
 """
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Final
 
 import tiktoken
 
 from glmserve.v1 import message_pb2
+from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.message_pb2 import Message
-from glmserve_server.text import Utf8
+from glmserve_server.engines.chatglm.dialects import builtins
+from glmserve_server.engines.chatglm.dialects.dialect import AnswerReader, Prompt
+from glmserve_server.engines.chatglm.dialects.glm4_answer import Glm4Parser
+from glmserve_server.engines.chatglm.dialects.glm4_tools import system_prompt
+from glmserve_server.engines.chatglm.dialects.reader import Reader
+from glmserve_server.engines.chatglm.dialects.thinking import without_thoughts
+from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
 
 # In the order of their ids, which follow the last rank.
 _SPECIAL: Final = (
@@ -51,6 +59,8 @@ _ROLES: Final = {
 class Glm4Dialect:
     """GLM-4 over one vocabulary, given as tiktoken lines `base64 rank`. Raises ValueError when these are damaged."""
 
+    tools = True
+
     def __init__(self, vocabulary: bytes, vocab_size: int) -> None:
         ranks = _ranks(vocabulary)
         if len(ranks) + len(_SPECIAL) > vocab_size:
@@ -63,41 +73,39 @@ class Glm4Dialect:
         self.stop_ids = tuple(self._special[name] for name in ("<|endoftext|>", "<|user|>", "<|observation|>"))
         self.longest_token = max(map(len, ranks))
 
-    def encode(self, messages: Sequence[Message]) -> list[int]:
-        """See `Dialect.encode`."""
+    def prompt(self, request: ChatCompletionRequest) -> Prompt:
+        """See `Dialect.prompt`. A function that must be called is the metadata of the answer's turn."""
+        toolbox = Toolbox.of(request)
         ids = [self._special["[gMASK]"], self._special["<sop>"]]
-        for message in messages:
-            text = "".join(part.text for part in message.content)
-            if text or not message.tool_calls:
-                ids += self._turn(_ROLES[message.role], "", text)
-            for call in message.tool_calls:
-                ids += self._turn("<|assistant|>", call.name, call.arguments_json)
-        return [*ids, self._special["<|assistant|>"]]
+        if toolbox:
+            ids += self._turn("<|system|>", "", system_prompt(toolbox))
+        for message in request.messages:
+            ids += self._message(message, toolbox)
+        ids.append(self._special["<|assistant|>"])
+        openings = tuple(tuple(self._encode(f"{name}\n")) for name in toolbox.required)
+        if len(openings) == 1:
+            return Prompt(ids=[*ids, *openings[0]])
+        return Prompt(ids=ids, openings=openings)
 
-    def answer(self) -> "Glm4AnswerReader":
-        """See `Dialect.answer`."""
-        return Glm4AnswerReader(self._bytes)
+    def reader(self, request: ChatCompletionRequest) -> AnswerReader:
+        """See `Dialect.reader`."""
+        parser = Glm4Parser(Toolbox.of(request))
+        return Reader(self._bytes, parser, turn=self._special["<|assistant|>"], call=self._special["<|observation|>"])
+
+    def _message(self, message: Message, toolbox: Toolbox) -> Iterator[int]:
+        text = "".join(part.text for part in message.content)
+        if message.role == message_pb2.ROLE_ASSISTANT:
+            text = without_thoughts(text)
+        if text or not message.tool_calls:
+            yield from self._turn(_ROLES[message.role], "", text)
+        for call in message.tool_calls:
+            yield from self._turn("<|assistant|>", call.name, builtins.written(call, toolbox))
 
     def _turn(self, role: str, metadata: str, content: str) -> list[int]:
-        encode = self._encoding.encode_ordinary
-        return [self._special[role], *encode(f"{metadata}\n"), *encode(content)]
+        return [self._special[role], *self._encode(f"{metadata}\n"), *self._encode(content)]
 
-
-class Glm4AnswerReader:
-    """Reads the content of an answer; the newline that ends its (empty) metadata is not part of it."""
-
-    def __init__(self, tokens: dict[int, bytes]) -> None:
-        self._tokens = tokens
-        self._characters = Utf8()
-        self._begun = False
-
-    def feed(self, token: int) -> str:
-        """See `AnswerReader.feed`; special tokens stand for no text."""
-        text = self._characters.feed(self._tokens.get(token, b""))
-        if self._begun or not text:
-            return text
-        self._begun = True
-        return text.removeprefix("\n")
+    def _encode(self, text: str) -> list[int]:
+        return self._encoding.encode_ordinary(text)
 
 
 def _ranks(vocabulary: bytes) -> dict[bytes, int]:

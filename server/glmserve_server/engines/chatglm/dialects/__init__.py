@@ -1,0 +1,1 @@
+"""How each model family writes conversations and reads answers; one module per family."""

@@ -1,0 +1,61 @@
+"""GLM-4's built-in tools: what the model writes for them, and the JSON arguments that callers see.
+
+The model writes bare Python code for `python` and a bare description for `cogview`; callers get `{"code": …}` and
+`{"prompt": …}`. For `simple_browser` it writes `search("…", recency_days=n)`, `mclick([…])` or `open_url("…")`;
+callers get `{"query": …, "recency_days": n}`, `{"ids": […]}` or `{"url": …}`, whose keys tell them apart (as in
+GLM-4's `openai_api_server.py`).
+"""
+
+import ast
+import json
+from typing import Any, Final
+
+from glmserve.v1.message_pb2 import ToolCall
+from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
+
+BARE: Final = {"python": "code", "cogview": "prompt"}
+"""Tools that are called with bare text, and the argument that callers see it as."""
+
+_BROWSER: Final = {"search": ("query", "recency_days"), "mclick": ("ids",), "open_url": ("url",)}
+_LONGEST: Final = 1 << 16
+
+
+def written(call: ToolCall, toolbox: Toolbox) -> str:
+    """An earlier call's arguments as the model wrote them."""
+    if call.name not in toolbox.builtins:
+        return call.arguments_json
+    try:
+        arguments = json.loads(call.arguments_json)
+    except (ValueError, RecursionError):
+        return call.arguments_json
+    if not isinstance(arguments, dict):
+        return call.arguments_json
+    if call.name in BARE:
+        text = arguments.get(BARE[call.name])
+        return text if isinstance(text, str) else call.arguments_json
+    return _browser_call(arguments) or call.arguments_json
+
+
+def _browser_call(arguments: dict[str, Any]) -> str | None:
+    for function, (first, *others) in _BROWSER.items():
+        if first in arguments:
+            rest = [f"{name}={json.dumps(arguments[name], ensure_ascii=False)}" for name in others if name in arguments]
+            return f"{function}({', '.join([json.dumps(arguments[first], ensure_ascii=False), *rest])})"
+    return None
+
+
+def browser_arguments(text: str) -> str:
+    """What the model wrote for `simple_browser` as JSON arguments; anything else as it is.
+
+    Literals are parsed, nothing is evaluated.
+    """
+    try:
+        call = ast.parse(text.strip()[:_LONGEST], mode="eval").body
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+            return text
+        names = _BROWSER[call.func.id]
+        arguments = dict(zip(names, map(ast.literal_eval, call.args), strict=False))
+        arguments |= {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg in names}
+        return json.dumps(arguments, ensure_ascii=False)
+    except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError):
+        return text
