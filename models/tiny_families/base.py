@@ -1,0 +1,35 @@
+"""The start of every training here: the network and the tokenizer of the embedded GLM-4 file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tiny_glm import bpe
+from tiny_glm.export import tensor_names
+from tiny_glm.network import Network, Shape
+
+from . import container
+
+FILE = Path(__file__).resolve().parents[2] / "server/glmserve_server/embedded/tiny-glm4.bin"
+
+
+@dataclass(frozen=True)
+class Base:
+    """A trained GLM-4 network and its tokenizer."""
+
+    network: Network
+    tokenizer: bpe.Tokenizer
+
+
+def load(path: Path = FILE) -> Base:
+    """Read a GLM-4 model file; q8_0 costs its weights a little precision, which training makes up for."""
+    contents = container.read(path)
+    if contents.family is not container.Family.GLM4:
+        raise ValueError(f"{path} is a file of {contents.family.name}, not of GLM4")
+    _, vocabulary, hidden, heads, kv_heads, layers, feed_forward, _, _, theta, context, _, _ = contents.config
+    shape = Shape(vocabulary, hidden, layers, heads, kv_heads, feed_forward, context, theta)
+    network = Network(shape)
+    network.load_state_dict({ours: torch.from_numpy(contents.tensors[name]) for name, ours in tensor_names(shape)})
+    return Base(network, bpe.Tokenizer.from_text(contents.tokenizer.decode()))
