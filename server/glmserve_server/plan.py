@@ -41,8 +41,8 @@ def plan(*, workers: int | None, threads: int | None, need: Need, cpus: int, mem
     fit = (memory - need.shared) // need.held
     if (workers or 1) > fit:
         raise ModelUnavailable(
-            f"{_size(need.shared)} of weights and {_size(need.held)} for each of {workers or 1} workers do not "
-            f"fit into the {_size(memory)} of memory that are free: lower --context-length or --workers"
+            f"{size_text(need.shared)} of weights and {size_text(need.held)} for each of {workers or 1} workers do not "
+            f"fit into the {size_text(memory)} of memory that are free: lower --context-length or --workers"
         )
     if workers is None:
         roomy = (memory - need.shared) // (need.held + need.peak)
@@ -52,22 +52,23 @@ def plan(*, workers: int | None, threads: int | None, need: Need, cpus: int, mem
     return Plan(workers=workers, threads=threads, reason=_reason(workers, threads, need, cpus, memory))
 
 
+def size_text(size: int) -> str:
+    """Bytes as people say them, rounded up: 34 MB, 5.6 GB."""
+    megabytes = math.ceil(size / _MEGABYTE)
+    return f"{megabytes} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
+
+
 def _reason(workers: int, threads: int, need: Need, cpus: int, memory: int) -> str:
     reason = (
-        f"{_count(workers, 'worker')} of {_count(threads, 'thread')} on {_count(cpus, 'CPU')}; {_size(need.shared)} of "
-        f"weights and {_size(need.held)} per worker, up to {_size(need.held + need.peak)} in long prompts"
+        f"{_count(workers, 'worker')} of {_count(threads, 'thread')} on {_count(cpus, 'CPU')}; {size_text(need.shared)} of "
+        f"weights and {size_text(need.held)} per worker, up to {size_text(need.held + need.peak)} in long prompts"
     )
     if workers * threads > cpus:
         reason += "; more threads than CPUs, which is slow"
     if need.shared + workers * (need.held + need.peak) > memory:
-        reason += f"; long prompts may not fit into the {_size(memory)} that are free"
+        reason += f"; long prompts may not fit into the {size_text(memory)} that are free"
     return reason
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def _size(size: int) -> str:
-    megabytes = math.ceil(size / _MEGABYTE)
-    return f"{megabytes} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
