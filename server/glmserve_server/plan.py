@@ -61,7 +61,8 @@ def size_text(size: int) -> str:
 def _reason(workers: int, threads: int, need: Need, cpus: int, memory: int) -> str:
     reason = (
         f"{_count(workers, 'worker')} of {_count(threads, 'thread')} on {_count(cpus, 'CPU')}; "
-        f"{size_text(need.shared)} of weights and {size_text(need.held)} per worker, up to {size_text(need.held + need.peak)} in long prompts"
+        f"{size_text(need.shared)} of weights and {size_text(need.held)} per worker, "
+        f"up to {size_text(need.held + need.peak)} in long prompts"
     )
     if workers * threads > cpus:
         reason += "; more threads than CPUs, which is slow"
