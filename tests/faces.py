@@ -1,7 +1,7 @@
 """One chat call over either face, with the same words for what comes back."""
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
@@ -13,14 +13,18 @@ from grpc_status import rpc_status
 from openai.types.chat import ChatCompletionChunk
 from running import Glmserve
 
-from glmserve.v1 import chat_pb2, message_pb2
+from glmserve.v1 import chat_pb2, message_pb2, tool_pb2
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.chat_pb2_grpc import ChatServiceStub
 from glmserve.v1.content_pb2 import ContentPart
-from glmserve.v1.message_pb2 import Message
+from glmserve.v1.message_pb2 import Message, ToolCall
+from glmserve.v1.tool_pb2 import AllowedTools, FunctionTool, Tool, ToolChoice
 
-Turn = tuple[str, str]
-"""A role, as OpenAI calls it, and what is said."""
+Turn = tuple[str, str] | dict[str, Any]
+"""A role, as OpenAI calls it, and what is said; or a whole message of OpenAI's."""
+
+Call = tuple[str, str]
+"""A tool call: the name and the arguments."""
 
 
 @dataclass
@@ -28,10 +32,25 @@ class Reply:
     """An answer, whole or put together from its pieces."""
 
     text: str = ""
+    reasoning: str = ""
+    calls: list[Call] = field(default_factory=list)
     finish: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     ignored: list[str] = field(default_factory=list)
+    call_ids: list[str] = field(default_factory=list, compare=False)
+
+    def add_call(self, index: int, call_id: str | None, name: str | None, arguments: str) -> None:
+        """A piece of a call: the first names it, once and whole, the others do not."""
+        if index == len(self.calls):
+            assert call_id
+            assert name
+            self.call_ids.append(call_id)
+            self.calls.append((name, arguments))
+        else:
+            assert not call_id
+            assert not name
+            self.calls[index] = (self.calls[index][0], self.calls[index][1] + arguments)
 
 
 class Refused(Exception):
@@ -47,11 +66,11 @@ class Refused(Exception):
 class Face(Protocol):
     """A way to the server."""
 
-    def ask(self, turns: list[Turn], **parameters: Any) -> Reply:
+    def ask(self, turns: Sequence[Turn], **parameters: Any) -> Reply:
         """One answer, whole. Raises `Refused`."""
         ...
 
-    def stream(self, turns: list[Turn], **parameters: Any) -> Generator[Reply, None, None]:
+    def stream(self, turns: Sequence[Turn], **parameters: Any) -> Generator[Reply, None, None]:
         """The answer so far, after each piece. Raises `Refused`. Closing the generator leaves the call."""
         ...
 
@@ -75,7 +94,7 @@ class GrpcFace:
     def __init__(self, stub: ChatServiceStub) -> None:
         self._stub = stub
 
-    def ask(self, turns: list[Turn], **parameters: Any) -> Reply:
+    def ask(self, turns: Sequence[Turn], **parameters: Any) -> Reply:
         """See `Face.ask`."""
         try:
             response = self._stub.CreateChatCompletion(_request(turns, parameters))
@@ -84,13 +103,16 @@ class GrpcFace:
         choice = response.choices[0]
         return Reply(
             text="".join(part.text for part in choice.message.content),
+            reasoning=choice.message.reasoning_content,
+            calls=[(call.name, call.arguments_json) for call in choice.message.tool_calls],
+            call_ids=[call.id for call in choice.message.tool_calls],
             finish=_finish(choice.finish_reason),
             prompt_tokens=response.usage.prompt_tokens,
             completion_tokens=response.usage.completion_tokens,
             ignored=list(response.ignored),
         )
 
-    def stream(self, turns: list[Turn], **parameters: Any) -> Generator[Reply, None, None]:
+    def stream(self, turns: Sequence[Turn], **parameters: Any) -> Generator[Reply, None, None]:
         """See `Face.stream`."""
         call = self._stub.StreamChatCompletion(_request(turns, parameters))
         reply = Reply()
@@ -101,6 +123,11 @@ class GrpcFace:
                         reply.ignored = list(event.started.ignored)
                     case "text":
                         reply.text += event.text.text
+                    case "reasoning":
+                        reply.reasoning += event.reasoning.text
+                    case "tool_call":
+                        call_id, name = event.tool_call.id, event.tool_call.name
+                        reply.add_call(event.tool_call.index, call_id, name, event.tool_call.arguments_json)
                     case "finished":
                         reply.finish = _finish(event.finished.finish_reason)
                     case "usage":
@@ -133,22 +160,27 @@ class HttpFace:
         """Closes the connections."""
         self._client.close()
 
-    def ask(self, turns: list[Turn], **parameters: Any) -> Reply:
+    def ask(self, turns: Sequence[Turn], **parameters: Any) -> Reply:
         """See `Face.ask`."""
         try:
             raw = self._client.chat.completions.with_raw_response.create(messages=_messages(turns), **_sdk(parameters))
         except openai.APIStatusError as error:
             raise _http_refused(error) from None
         completion = raw.parse()
+        message = completion.choices[0].message
+        calls = message.tool_calls or []
         return Reply(
-            text=completion.choices[0].message.content or "",
+            text=message.content or "",
+            reasoning=getattr(message, "reasoning_content", ""),
+            calls=[(call.function.name, call.function.arguments) for call in calls],
+            call_ids=[call.id for call in calls],
             finish=completion.choices[0].finish_reason,
             prompt_tokens=completion.usage.prompt_tokens,
             completion_tokens=completion.usage.completion_tokens,
             ignored=_listed(raw.headers.get("x-glmserve-ignored")),
         )
 
-    def stream(self, turns: list[Turn], **parameters: Any) -> Generator[Reply, None, None]:
+    def stream(self, turns: Sequence[Turn], **parameters: Any) -> Generator[Reply, None, None]:
         """See `Face.stream`."""
         reply = Reply()
         try:
@@ -168,26 +200,65 @@ class HttpFace:
 def _add(reply: Reply, chunk: ChatCompletionChunk) -> None:
     for choice in chunk.choices:
         reply.text += choice.delta.content or ""
+        reply.reasoning += getattr(choice.delta, "reasoning_content", "")
+        for call in choice.delta.tool_calls or []:
+            assert call.function is not None
+            reply.add_call(call.index, call.id, call.function.name, call.function.arguments or "")
         reply.finish = choice.finish_reason or reply.finish
     if chunk.usage is not None:
         reply.prompt_tokens = chunk.usage.prompt_tokens
         reply.completion_tokens = chunk.usage.completion_tokens
 
 
-def _request(turns: list[Turn], parameters: dict[str, Any]) -> ChatCompletionRequest:
-    messages = [
-        Message(role=message_pb2.Role.Value(f"ROLE_{role.upper()}"), content=[ContentPart(text=text)])
-        for role, text in turns
-    ]
-    return ChatCompletionRequest(messages=messages, **parameters)
+def _request(turns: Sequence[Turn], parameters: dict[str, Any]) -> ChatCompletionRequest:
+    """A request of the contract from OpenAI's words for one."""
+    if "tools" in parameters:
+        parameters["tools"] = [_tool(tool) for tool in parameters["tools"]]
+    if "tool_choice" in parameters:
+        parameters["tool_choice"] = _tool_choice(parameters["tool_choice"])
+    return ChatCompletionRequest(messages=[_message(turn) for turn in turns], **parameters)
+
+
+def _message(turn: Turn) -> Message:
+    if isinstance(turn, tuple):
+        turn = {"role": turn[0], "content": turn[1]}
+    return Message(
+        role=message_pb2.Role.Value(f"ROLE_{turn['role'].upper()}"),
+        content=[ContentPart(text=turn["content"])] if turn.get("content") is not None else [],
+        tool_call_id=turn.get("tool_call_id"),
+        tool_calls=[
+            ToolCall(id=call["id"], name=call["function"]["name"], arguments_json=call["function"]["arguments"])
+            for call in turn.get("tool_calls", [])
+        ],
+    )
+
+
+def _tool(tool: dict[str, Any]) -> Tool:
+    if tool["type"] != "function":
+        return Tool(builtin=tool_pb2.BuiltinTool.Value(f"BUILTIN_TOOL_{tool['type'].upper()}"))
+    function = dict(tool["function"])
+    if "parameters" in function:
+        function["parameters_json"] = json.dumps(function.pop("parameters"))
+    return Tool(function=FunctionTool(**function))
+
+
+def _tool_choice(choice: Any) -> ToolChoice:
+    if isinstance(choice, str):
+        return ToolChoice(mode=ToolChoice.Mode.Value(f"MODE_{choice.upper()}"))
+    if choice["type"] == "function":
+        return ToolChoice(function_name=choice["function"]["name"])
+    allowed = choice["allowed_tools"]
+    names = [tool["function"]["name"] for tool in allowed["tools"]]
+    mode = ToolChoice.Mode.Value(f"MODE_{allowed['mode'].upper()}")
+    return ToolChoice(allowed_tools=AllowedTools(mode=mode, function_names=names))
 
 
 def _finish(reason: chat_pb2.FinishReason.ValueType) -> str:
     return chat_pb2.FinishReason.Name(reason).removeprefix("FINISH_REASON_").lower()
 
 
-def _messages(turns: list[Turn]) -> Any:
-    return [{"role": role, "content": text} for role, text in turns]
+def _messages(turns: Sequence[Turn]) -> Any:
+    return [{"role": turn[0], "content": turn[1]} if isinstance(turn, tuple) else turn for turn in turns]
 
 
 def _sdk(parameters: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""GLM-4's dialect: prompts as the library and the model card write them; answers read the same wherever they are cut."""
+"""GLM-4's dialect: prompts as library and model card write them; answers read the same wherever they are cut."""
 
 import json
 import random
@@ -74,11 +74,14 @@ def test_special_tokens_in_a_text_stay_text(dialect: Glm4Dialect) -> None:
 
 def test_tools_are_shown_as_the_model_card_shows_them(dialect: Glm4Dialect, library: chatglm_cpp.Pipeline) -> None:
     shown = (
-        "你是一个名为 ChatGLM 的人工智能助手。你是基于智谱AI训练的语言模型 GLM-4 模型开发的，你的任务是针对用户的问题和要求提供适当的答复和支持。\n\n"
+        "你是一个名为 ChatGLM 的人工智能助手。你是基于智谱AI训练的语言模型 GLM-4 模型开发的，"
+        "你的任务是针对用户的问题和要求提供适当的答复和支持。\n\n"
         "# 可用工具\n\n## get_weather\n\n{\n"
         '    "name": "get_weather",\n    "description": "天气 for a city",\n    "parameters": {\n'
-        '        "type": "object",\n        "properties": {\n            "城市": {\n                "type": "string"\n            }\n        },\n'
-        '        "required": [\n            "城市"\n        ]\n    }\n}\n在调用上述函数时，请使用 Json 格式表示调用的参数。\n\n'
+        '        "type": "object",\n        "properties": {\n            "城市": {\n'
+        '                "type": "string"\n            }\n        },\n'
+        '        "required": [\n            "城市"\n        ]\n    }\n}\n'
+        "在调用上述函数时，请使用 Json 格式表示调用的参数。\n\n"
         '## get_time\n\n{\n    "name": "get_time"\n}\n在调用上述函数时，请使用 Json 格式表示调用的参数。'
     )
     tools = [Tool(function=WEATHER), Tool(function=TIME)]
@@ -131,7 +134,8 @@ def test_calls_of_built_in_tools_go_back_as_the_model_wrote_them(dialect: Glm4Di
     )
     text = b"".join(dialect._bytes.get(token, b"|") for token in ids).decode()
     assert text.endswith(
-        '|python\nprint("你好")|simple_browser\nsearch("GLM-4 \\"9B\\"", recency_days=3)|simple_browser\nmclick([1, 2])|cogview\na cat|'
+        '|python\nprint("你好")|simple_browser\nsearch("GLM-4 \\"9B\\"", recency_days=3)'
+        "|simple_browser\nmclick([1, 2])|cogview\na cat|"
     )
 
 
@@ -173,7 +177,7 @@ def joined(deltas: Sequence[Delta]) -> list[Delta]:
         if isinstance(delta, Call) or type(last) is not type(delta):
             whole.append(delta)
         else:
-            whole[-1] = type(delta)(last.text + delta.text)  # type: ignore[union-attr]
+            whole[-1] = type(delta)(last.text + delta.text)
     return whole
 
 

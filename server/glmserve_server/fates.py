@@ -25,6 +25,10 @@ def _uses_tools(request: ChatCompletionRequest) -> bool:
     return len(request.tools) > 0 and request.tool_choice.mode != ToolChoice.MODE_NONE
 
 
+def _has_strict_tools(request: ChatCompletionRequest) -> bool:
+    return any(tool.function.strict for tool in request.tools)
+
+
 def _requires_tool(request: ChatCompletionRequest) -> bool:
     choice = request.tool_choice
     return ToolChoice.MODE_REQUIRED in (choice.mode, choice.allowed_tools.mode)
@@ -51,6 +55,7 @@ PREFERENCES: Final[dict[str, tuple[str, Wish]]] = {
 REQUIREMENTS: Final[dict[str, tuple[str, Wish, str]]] = {
     "messages": ("images", _has_images, "images"),
     "tools": ("tools", _uses_tools, "tools"),
+    "tools[].function.strict": ("json_schema", _has_strict_tools, "arguments held to a JSON Schema"),
     "tool_choice": ("tool_choice_required", _requires_tool, "a required tool call"),
     "response_format": ("json_object", lambda request: _format(request) == "json_object", "answers held to JSON"),
     "response_format.json_schema": (

@@ -6,13 +6,12 @@ Field paths are the contract's: `temperature`, `messages[0].content`, `tools[2].
 import json
 import math
 import re
-from collections.abc import Iterator
 from typing import Final
 
 from glmserve.v1 import content_pb2, message_pb2, tool_pb2
 from glmserve.v1.chat_pb2 import ChatCompletionRequest, ResponseFormat
 from glmserve.v1.message_pb2 import Message
-from glmserve.v1.tool_pb2 import AllowedTools, FunctionTool, Tool, ToolChoice
+from glmserve.v1.tool_pb2 import AllowedTools, Tool, ToolChoice
 from glmserve_server.errors import InvalidArgument
 
 MAX_MESSAGES: Final = 4096
@@ -21,8 +20,11 @@ MAX_STOPS: Final = 4
 MAX_STOP_CHARS: Final = 1024
 MAX_LOGIT_BIAS: Final = 1024
 MAX_SCHEMA_BYTES: Final = 64 * 1024
+MAX_SCHEMA_DEPTH: Final = 64
 MAX_IMAGE_BYTES: Final = 20 * 1024 * 1024
 
+_STRINGS: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_BRACKETS: Final = re.compile(r"[\[\]{}]")
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 # field: (smallest, largest); see the comments in chat.proto.
@@ -137,22 +139,22 @@ def _check_tools(request: ChatCompletionRequest) -> set[str]:
     names: set[str] = set()
     for index, tool in enumerate(request.tools):
         path = f"tools[{index}]"
-        for function in _check_tool(tool, path):
-            if function.name in names:
-                raise InvalidArgument(f"{path}.function.name {function.name!r} is declared twice", field=path)
-            names.add(function.name)
-    return names
+        _check_tool(tool, path)
+        name = tool.function.name or tool_pb2.BuiltinTool.Name(tool.builtin).removeprefix("BUILTIN_TOOL_").lower()
+        if name in names:
+            raise InvalidArgument(f"{path} {name!r} is declared twice", field=path)
+        names.add(name)
+    return {tool.function.name for tool in request.tools if tool.HasField("function")}
 
 
-def _check_tool(tool: Tool, path: str) -> Iterator[FunctionTool]:
+def _check_tool(tool: Tool, path: str) -> None:
     kind = tool.WhichOneof("tool")
-    if kind is None or (kind == "builtin" and tool.builtin == tool_pb2.BUILTIN_TOOL_UNSPECIFIED):
+    if kind is None or (kind == "builtin" and tool.builtin not in tool_pb2.BuiltinTool.values()[1:]):
         raise InvalidArgument(f"{path} must hold a function or the name of a built-in tool", field=path)
     if kind == "function":
         _check_name(tool.function.name, f"{path}.function.name")
         if tool.function.HasField("parameters_json"):
             _check_schema(tool.function.parameters_json, f"{path}.function.parameters_json")
-        yield tool.function
 
 
 def _check_tool_choice(choice: ToolChoice, functions: set[str]) -> None:
@@ -205,3 +207,14 @@ def _check_schema(text: str, path: str) -> None:
         raise InvalidArgument(f"{path} is not JSON: {error}", field=path) from None
     if not isinstance(schema, dict):
         raise InvalidArgument(f"{path} must be a JSON object", field=path)
+    if _depth(text) > MAX_SCHEMA_DEPTH:
+        raise InvalidArgument(f"{path} may be nested at most {MAX_SCHEMA_DEPTH} levels deep", field=path)
+
+
+def _depth(text: str) -> int:
+    """How deep JSON is nested."""
+    deepest = depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest

@@ -168,6 +168,8 @@ class Glm4Parser:
                 yield from self._call(held.strip(), _State.BROKEN)
                 if whole:
                     yield Arguments("{}")
+            case _State.LINE if self._must_call and not whole:
+                return  # cut in the name
             case _State.LINE if held.strip() or not (self._first or self._after_call):
                 front = held.lstrip()
                 yield from self._lead(held[: len(held) - len(front)])

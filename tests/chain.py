@@ -1,0 +1,67 @@
+"""A real GLM-4 model file whose every token is followed by one fixed token, so that a test decides what it says.
+
+The embedding gives each token a dimension of its own, the one layer adds nothing, and the output layer has a 1 where
+the dimension of a token meets its successor. Greedy decoding then walks along the chain.
+"""
+
+import base64
+import struct
+from array import array
+from itertools import pairwise
+from pathlib import Path
+
+_SPECIAL = (
+    *("<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>"),
+    *("<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"),
+    *("<|begin_of_image|>", "<|end_of_image|>", "<|begin_of_video|>", "<|end_of_video|>"),
+)
+_CONTEXT = 2048
+_FEED_FORWARD = 32
+
+
+def write_chain(path: Path, *runs: list[str]) -> Path:
+    """Writes a file that goes on from the first text of each run to the next ones.
+
+    The texts become tokens; those of special tokens are meant as such. No text may come twice but as a run's first.
+    A run that begins with `<|assistant|>` is the answer to everything.
+    """
+    words = [bytes([byte]) for byte in range(256)]
+    words += sorted({text.encode() for run in runs for text in run if text not in _SPECIAL} - set(words))
+    ids = {word: index for index, word in enumerate(words)}
+    ids |= {name.encode(): len(words) + index for index, name in enumerate(_SPECIAL)}
+    follows = {ids[one.encode()]: ids[next_.encode()] for run in runs for one, next_ in pairwise(run)}
+    vocabulary = b"".join(b"%s %d\n" % (base64.b64encode(word), rank) for rank, word in enumerate(words))
+    size = -(-len(ids) // 32) * 32
+    heads, kv_heads = size // 32, 1
+    config = (0, len(ids), size, heads, kv_heads, 1, _FEED_FORWARD, 1e-5, 0, 1e4, _CONTEXT, len(words), len(words))
+    with path.open("wb") as file:
+        file.write(
+            struct.pack("<4sii7ififiii", b"ggml", 4, 2, *config) + struct.pack("<i", len(vocabulary)) + vocabulary
+        )
+        for name, shape, ones in _tensors(len(ids), size, size + 2 * kv_heads * 32, follows):
+            file.write(struct.pack("<i", len(name)) + name.encode())
+            file.write(struct.pack(f"<{len(shape) + 2}i", len(shape), *shape, 0))
+            file.write(bytes(-file.tell() % 16))
+            values = array("f", bytes(4 * shape[0] * (shape[1] if len(shape) > 1 else 1)))
+            for place in ones:
+                values[place] = 1.0
+            file.write(values.tobytes())
+    return path
+
+
+def _tensors(rows: int, size: int, qkv: int, follows: dict[int, int]) -> list[tuple[str, tuple[int, ...], list[int]]]:
+    """Names, shapes, and where the ones are in what is else zero."""
+    layer = "transformer.encoder.layers.0"
+    everywhere = list(range(size))
+    return [
+        ("transformer.embedding.word_embeddings.weight", (rows, size), [row * size + row for row in range(rows)]),
+        (f"{layer}.input_layernorm.weight", (size,), everywhere),
+        (f"{layer}.self_attention.query_key_value.weight", (qkv, size), []),
+        (f"{layer}.self_attention.query_key_value.bias", (qkv,), []),
+        (f"{layer}.self_attention.dense.weight", (size, size), []),
+        (f"{layer}.post_attention_layernorm.weight", (size,), everywhere),
+        (f"{layer}.mlp.dense_h_to_4h.weight", (2 * _FEED_FORWARD, size), []),
+        (f"{layer}.mlp.dense_4h_to_h.weight", (size, _FEED_FORWARD), []),
+        ("transformer.encoder.final_layernorm.weight", (size,), everywhere),
+        ("transformer.output_layer.weight", (rows, size), [b * size + a for a, b in follows.items()]),
+    ]
