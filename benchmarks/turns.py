@@ -11,7 +11,8 @@ from glmserve_client.bench.load import Level
 from glmserve_client.bench.prompts import Prompts
 
 TURNS: Final = 5
-QUESTION: Final = 64
+SHAPES: Final = {"Long questions, short answers": (64, 32), "Short questions, long answers": (16, 128)}
+"""Tokens of each question and of each answer. What the model said is known to its worker; a new question is not."""
 SIDES: Final = ("--no-prefix-reuse", "--prefix-reuse")
 
 Turns = dict[str, list[list[dict[str, Any]]]]
@@ -21,32 +22,33 @@ Turns = dict[str, list[list[dict[str, Any]]]]
 async def compare(session: Session) -> Result:
     """Both servers are up all the time; only one is asked at a time."""
     arguments = ["--model", str(session.model()), "--workers", "1"]
-    seen: Turns = {side: [[] for _ in range(TURNS)] for side in SIDES}
+    seen: dict[str, Turns] = {shape: {side: [[] for _ in range(TURNS)] for side in SIDES} for shape in SHAPES}
     with (
         glmserve(session.folder, *arguments, SIDES[0]) as without,
         glmserve(session.folder, *arguments, SIDES[1]) as reuse,
     ):
         servers = list(zip(SIDES, (without, reuse), strict=True))
-        async with over("grpc", without) as target:
-            words = await words_for(target, QUESTION)
-        for number_ in range(session.rounds):
-            for side, server in servers[:: -1 if number_ % 2 else 1]:
-                level = await _conversation(session, server, words, number_)
-                for exchange in level.exchanges:
-                    seen[side][exchange.turn].append(_record(exchange))
+        for shape, (question, answer) in SHAPES.items():
+            async with over("grpc", without) as target:
+                words = await words_for(target, question)
+            for number_ in range(session.rounds):
+                for side, server in servers[:: -1 if number_ % 2 else 1]:
+                    level = await _conversation(server, words, session.small(answer, 4), number_)
+                    for exchange in level.exchanges:
+                        seen[shape][side][exchange.turn].append(_record(exchange))
     return Result(
         title="Five turns with and without prefix reuse",
-        method=f"A 300M q8_0 model, 1 worker; questions of {QUESTION} tokens, answers of {session.small(32, 4)}; "
-        f"the history grows; {session.rounds} rounds in turns. Medians, least and greatest in brackets.",
-        tables=[_table(seen)],
+        method=f"A 300M q8_0 model, 1 worker; the history grows; {session.rounds} rounds in turns. Medians, least and "
+        "greatest in brackets.",
+        tables=[_table(shape, seen[shape]) for shape in SHAPES],
         raw=seen,
     )
 
 
-async def _conversation(session: Session, server: Running, words: int, seed: int) -> Level:
+async def _conversation(server: Running, words: int, tokens: int, seed: int) -> Level:
     prompts = Prompts(tokens=words, fixed=None, seed=seed)
     async with over("grpc", server) as target:
-        return await load(target, prompts, clients=1, requests=1, tokens=session.small(32, 4), turns=TURNS)
+        return await load(target, prompts, clients=1, requests=1, tokens=tokens, turns=TURNS)
 
 
 def _record(exchange: Exchange) -> dict[str, Any]:
@@ -58,7 +60,7 @@ def _record(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def _table(seen: Turns) -> Table:
+def _table(shape: str, seen: Turns) -> Table:
     rows = []
     for turn in range(TURNS):
         without, reuse = (seen[side][turn] for side in SIDES)
@@ -70,7 +72,9 @@ def _table(seen: Turns) -> Table:
         ["all", "", "", *(number(total / len(seen[SIDES[0]][0])) for total in last), f"{last[0] / last[1]:.2f}×"]
     )
     columns = ["turn", "prompt tokens", "known", "first token without, ms", "with, ms", "faster"]
-    return Table(title="Time to the first token", columns=columns, rows=rows)
+    question, answer = SHAPES[shape]
+    title = f"{shape} ({question} and {answer} tokens): time to the first token"
+    return Table(title=title, columns=columns, rows=rows)
 
 
 if __name__ == "__main__":
