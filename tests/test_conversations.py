@@ -105,7 +105,7 @@ def test_every_conversation_is_answered_or_refused(
     try:
         reply = any_face.ask(turns, model=MODEL, max_completion_tokens=limit, temperature=temperature, **parameters)
     except Refused as refused:
-        fate = refused.status
+        fate: str | int = refused.status
     else:
         fate = reply.finish
         assert reply.completion_tokens <= limit
