@@ -11,13 +11,14 @@ import math
 import mmap
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from glmserve_server.engines.chatglm import architecture
-from glmserve_server.engines.chatglm.architecture import Config, Family
+from glmserve_server.engines.chatglm import architecture, vision
+from glmserve_server.engines.chatglm.architecture import Config, Family, Shape
+from glmserve_server.engines.chatglm.vision import Vision
 from glmserve_server.errors import ModelUnavailable
 from glmserve_server.plan import Need
 
@@ -56,6 +57,8 @@ class ModelFile:
     size: int
     family: Family
     config: Config
+    vision: Vision | None
+    """The vision tower of GLM-4V; None: the model reads text alone."""
     tokenizer: bytes
     tensors: tuple[Tensor, ...]
 
@@ -67,7 +70,8 @@ class ModelFile:
         cache = 2 * 2 * config.num_hidden_layers * config.num_key_value_heads * head * context_length
         scores = 2 * 4 * config.num_attention_heads * context_length**2
         activations = 4 * context_length * (8 * config.hidden_size + 3 * config.intermediate_size)
-        return Need(shared=self.size, held=cache + WORKER_BYTES, peak=scores + activations)
+        tower = self.vision.peak(config) if self.vision else 0  # not at the same time: the buffer is used again
+        return Need(shared=self.size, held=cache + WORKER_BYTES, peak=max(scores + activations, tower))
 
 
 def read(path: Path) -> ModelFile:
@@ -124,13 +128,19 @@ def _mapped(descriptor: int) -> mmap.mmap:
 def _parse(path: Path, cursor: _Cursor) -> ModelFile:
     family = _family(cursor)
     config = _config(cursor, family)
-    if family is Family.GLM4V:
-        cursor.take(44, "the vision record")
+    tower = _vision(cursor) if family is Family.GLM4V else None
     tokenizer = cursor.take(cursor.int32("the tokenizer's size"), "the tokenizer")
     tensors = tuple(_tensors(cursor))
-    _check_tensors(family, config, tensors)
-    size = len(cursor.data)
-    return ModelFile(path=path, size=size, family=family, config=config, tokenizer=tokenizer, tensors=tensors)
+    _check_tensors(tensors, family, config, tower)
+    return ModelFile(
+        path=path,
+        size=len(cursor.data),
+        family=family,
+        config=config,
+        vision=tower,
+        tokenizer=tokenizer,
+        tensors=tensors,
+    )
 
 
 def _family(cursor: _Cursor) -> Family:
@@ -196,6 +206,13 @@ def _config_v2(cursor: _Cursor) -> Config:
     )
 
 
+def _vision(cursor: _Cursor) -> Vision:
+    tower = Vision(*vision.RECORD.unpack(cursor.take(vision.RECORD.size, "the vision record")))
+    if fault := tower.fault() or ("" if tower.dtype in _TYPES else f"dtype is {tower.dtype}"):
+        raise _Broken(f"the vision record is damaged: {fault}")
+    return tower
+
+
 def _tensors(cursor: _Cursor) -> Iterator[Tensor]:
     for index in range(MAX_TENSORS + 1):
         if cursor.place == len(cursor.data):
@@ -222,15 +239,29 @@ def _tensor(cursor: _Cursor, what: str) -> Tensor:
     return Tensor(name=name, shape=shape, dtype=dtype)
 
 
-def _check_tensors(family: Family, config: Config, tensors: tuple[Tensor, ...]) -> None:
-    found = {tensor.name: tensor.shape for tensor in tensors}
+def _check_tensors(tensors: tuple[Tensor, ...], family: Family, config: Config, tower: Vision | None) -> None:
+    found = {tensor.name: tensor for tensor in tensors}
     if len(found) != len(tensors):
         raise _Broken("the file holds a tensor twice")
-    expected = dict(architecture.tensors(family, config))
-    for name, shape in expected.items():
-        if name not in found:
-            raise _Broken(f"the tensor {name} is missing")
-        if found[name] != shape:
-            raise _Broken(f"the tensor {name} has the shape {found[name]}, not {shape}")
-    if surplus := {name for name in found if ".vision." not in name} - expected.keys() - {"past_key_values"}:
+    expected: set[str] = {"past_key_values"}
+    for name, shape in architecture.tensors(family, config):
+        expected.add(name)
+        _check_shape(found, name, shape, lambda shape: shape)
+    for name, shape, number in vision.tensors(tower, config) if tower else ():
+        expected.add(name)
+        _check_shape(found, name, shape, _without_ones)
+        if found[name].dtype != (dtype := _TYPES[number][0]):
+            raise _Broken(f"the tensor {name} is {found[name].dtype}, not {dtype}")
+    if surplus := found.keys() - expected:
         raise _Broken(f"the config knows no tensor {min(surplus)}")
+
+
+def _check_shape(found: dict[str, Tensor], name: str, shape: Shape, form: Callable[[Shape], Shape]) -> None:
+    if name not in found:
+        raise _Broken(f"the tensor {name} is missing")
+    if form(found[name].shape) != form(shape):
+        raise _Broken(f"the tensor {name} has the shape {found[name].shape}, not {shape}")
+
+
+def _without_ones(shape: Shape) -> Shape:
+    return tuple(size for size in shape if size != 1)
