@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
+from glmserve.v1.content_pb2 import Image
 from glmserve_server.engines.chatglm.dialects.deltas import Delta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """An image in a prompt: its place in the request, and the first of the tokens that stand for it."""
+
+    image: Image
+    field: str
+    at: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +25,7 @@ class Prompt:
     ids: list[int]
     openings: tuple[tuple[int, ...], ...] = ()
     """The answer must begin with one of these; empty: with what it likes."""
+    image: Placed | None = None
 
 
 class AnswerReader(Protocol):

@@ -4,11 +4,14 @@ A conversation is `[gMASK]<sop>`, then `<|role|>{metadata}\\n{content}` for each
 glm-4-9b-chat, `tokenization_chatglm.py`). Special tokens are put in by id and all text goes through the ordinary
 encoder, so that the letters `<|user|>` in a message stay letters. Tools are a system turn of their own, before all
 others. A call is an assistant turn with the function's name as metadata and the arguments as content.
+
+GLM-4V sees one image in a conversation. Before the text of its turn stand `<|begin_of_image|>`, `<|endoftext|>` once
+for each of its tokens, `<|end_of_image|>` (zai-org's glm-4v-9b, whose tokenizer writes it once).
 """
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import tiktoken
@@ -20,6 +23,7 @@ from glmserve_server.engines.chatglm.dialects import builtins
 from glmserve_server.engines.chatglm.dialects.dialect import AnswerReader, Prompt
 from glmserve_server.engines.chatglm.dialects.glm4_answer import Glm4Parser
 from glmserve_server.engines.chatglm.dialects.glm4_tools import system_prompt
+from glmserve_server.engines.chatglm.dialects.images import only_image
 from glmserve_server.engines.chatglm.dialects.reader import Reader
 from glmserve_server.engines.chatglm.dialects.thinking import without_thoughts
 from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
@@ -61,7 +65,8 @@ class Glm4Dialect:
 
     tools = True
 
-    def __init__(self, vocabulary: bytes, vocab_size: int) -> None:
+    def __init__(self, vocabulary: bytes, vocab_size: int, *, image_tokens: int = 0) -> None:
+        """`image_tokens`: how many tokens stand for an image; 0: the model sees none."""
         ranks = _ranks(vocabulary)
         if len(ranks) + len(_SPECIAL) > vocab_size:
             raise ValueError(
@@ -72,6 +77,9 @@ class Glm4Dialect:
         self._encoding = tiktoken.Encoding("glm4", pat_str=_PATTERN, mergeable_ranks=ranks, special_tokens={})
         self.stop_ids = tuple(self._special[name] for name in ("<|endoftext|>", "<|user|>", "<|observation|>"))
         self.longest_token = max(map(len, ranks))
+        marks = (self._special[f"<|{mark}|>"] for mark in ("begin_of_image", "endoftext", "end_of_image"))
+        self._begin_of_image, patch, end_of_image = marks
+        self._image = [self._begin_of_image, *[patch] * image_tokens, end_of_image]
 
     def prompt(self, request: ChatCompletionRequest) -> Prompt:
         """See `Dialect.prompt`. A function that must be called is the metadata of the answer's turn."""
@@ -82,10 +90,11 @@ class Glm4Dialect:
         for message in request.messages:
             ids += self._message(message, toolbox)
         ids.append(self._special["<|assistant|>"])
+        image = only_image(request, ids, self._begin_of_image)
         openings = tuple(tuple(self._encode(f"{name}\n")) for name in toolbox.required)
         if len(openings) == 1:
-            return Prompt(ids=[*ids, *openings[0]])
-        return Prompt(ids=ids, openings=openings)
+            return Prompt(ids=[*ids, *openings[0]], image=image)
+        return Prompt(ids=ids, openings=openings, image=image)
 
     def reader(self, request: ChatCompletionRequest) -> AnswerReader:
         """See `Dialect.reader`."""
@@ -97,12 +106,13 @@ class Glm4Dialect:
         if message.role == message_pb2.ROLE_ASSISTANT:
             text = without_thoughts(text)
         if text or not message.tool_calls:
-            yield from self._turn(_ROLES[message.role], "", text)
+            seen = self._image if any(part.HasField("image") for part in message.content) else []
+            yield from self._turn(_ROLES[message.role], "", text, seen)
         for call in message.tool_calls:
             yield from self._turn("<|assistant|>", call.name, builtins.written(call, toolbox))
 
-    def _turn(self, role: str, metadata: str, content: str) -> list[int]:
-        return [self._special[role], *self._encode(f"{metadata}\n"), *self._encode(content)]
+    def _turn(self, role: str, metadata: str, content: str, image: Sequence[int] = ()) -> list[int]:
+        return [self._special[role], *self._encode(f"{metadata}\n"), *image, *self._encode(content)]
 
     def _encode(self, text: str) -> list[int]:
         return self._encoding.encode_ordinary(text)
