@@ -9,7 +9,8 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from glmserve_server.engines.chatglm import modelfile
+from glmserve_server.engines.chatglm import modelfile, vision
+from glmserve_server.engines.chatglm.vision import Vision
 
 CONFIG = """
 from transformers import PretrainedConfig
@@ -91,6 +92,30 @@ def write_checkpoint(folder: Path, model: Path) -> None:
     write_code(folder, config_of(card))
     (folder / "tokenizer.model").write_bytes(card.tokenizer)
     torch.save(_weights(model.read_bytes(), card), folder / "pytorch_model.bin")
+
+
+def add_vision(folder: Path, model: Path, tower: Vision) -> None:
+    """Makes a GLM-4V checkpoint of a model file's: with a vision tower of zeros."""
+    import torch
+
+    config, weights = json.loads((folder / "config.json").read_text()), torch.load(folder / "pytorch_model.bin")
+    shapes = {name: shape for name, shape, _ in vision.tensors(tower, modelfile.read(model).config)}
+    weights |= {name: torch.zeros(shape) for name, shape in shapes.items()}
+    config["shapes"] |= shapes
+    config["vision_config"] = {
+        "hidden_size": tower.hidden_size,
+        "image_size": tower.image_size,
+        "in_channels": tower.in_channels,
+        "intermediate_size": tower.intermediate_size,
+        "layer_norm_eps": tower.norm_eps,
+        "num_heads": tower.num_attention_heads,
+        "num_hidden_layers": tower.num_hidden_layers,
+        "num_positions": tower.num_positions,
+        "patch_size": tower.patch_size,
+        "scaling_factor": tower.scaling_factor,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    torch.save(weights, folder / "pytorch_model.bin")
 
 
 def write_code(folder: Path, config: dict[str, Any]) -> None:

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkpoint import AUTO_MAP, write_checkpoint, write_code
+from checkpoint import AUTO_MAP, add_vision, write_checkpoint, write_code
 from running import COMMAND, MODEL, Glmserve
 
+from glmserve_server.engines.chatglm import modelfile
+from glmserve_server.engines.chatglm.architecture import Family
+from glmserve_server.engines.chatglm.vision import F16, Vision
 from glmserve_server.wiring import EMBEDDED
 
 CONFIG = {"model_type": "chatglm", "auto_map": AUTO_MAP}
@@ -171,6 +174,18 @@ def test_a_converted_model_is_inspected_and_served(embedded: Path, tmp_path: Pat
         question = "What is the capital of France?"
         answer = subprocess.run([*command, question], capture_output=True, text=True, check=True).stdout
     assert answer == "The capital of France is Paris.\n"
+
+
+@needs_torch
+def test_a_vision_tower_is_converted_too(mine: Path, tmp_path: Path) -> None:
+    tower = Vision(F16, 64, 28, 3, 96, 1 / 1024, 4, 2, 5, 14, 8.0)
+    add_vision(mine, EMBEDDED[MODEL], tower)
+    out = tmp_path / "out.bin"
+    done = convert(mine, out, "--type", "q4_0", TRUST)
+    assert done.returncode == 0, done.stderr
+    model = modelfile.read(out)
+    assert model.family is Family.GLM4V
+    assert model.vision == tower
 
 
 @needs_torch

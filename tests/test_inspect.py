@@ -5,13 +5,15 @@ import math
 import re
 import struct
 import subprocess
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import pytest
 from running import COMMAND, MODEL
 
-from glmserve_server.engines.chatglm import modelfile
+from glmserve_server.engines.chatglm import modelfile, vision
+from glmserve_server.engines.chatglm.vision import Vision
 from glmserve_server.wiring import EMBEDDED
 
 PATH = EMBEDDED[MODEL]
@@ -20,6 +22,9 @@ MAX_LENGTH = 52
 """Where the config record has the context length."""
 
 OUTPUT = b"transformer.output_layer.weight"
+TOWER = Vision(1, 64, 28, 3, 96, 1e-6, 4, 2, 5, 14, 8.0)
+"""The vision record of a small tower: f16, four patches a picture."""
+
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "model-files.md").read_text()
 
 
@@ -47,6 +52,25 @@ def written(tmp_path: Path, data: bytes) -> Path:
     file = tmp_path / "model.bin"
     file.write_bytes(data)
     return file
+
+
+def with_vision() -> bytes:
+    """A GLM-4V file of zeros: the good file's network with a vision tower before it."""
+    model = modelfile.read(PATH)
+    data = bytearray(GOOD[:4] + struct.pack("<i", 1004) + GOOD[8:64] + vision.RECORD.pack(*astuple(TOWER)))
+    data += struct.pack("<i", len(model.tokenizer)) + model.tokenizer
+    for name, shape, number in vision.tensors(TOWER, model.config):
+        data += tensor(len(data), name, shape, number)
+    for text in model.tensors:
+        data += tensor(len(data), text.name, text.shape, vision.F32)
+    return bytes(data)
+
+
+def tensor(start: int, name: str, shape: tuple[int, ...], number: int) -> bytes:
+    """A tensor of zeros, f32 or f16, as it is written at `start`."""
+    head = struct.pack("<i", len(name)) + name.encode()
+    head += struct.pack(f"<{len(shape) + 2}i", len(shape), *shape, number)
+    return head + bytes(-(start + len(head)) % 16 + math.prod(shape) * (4 if number == vision.F32 else 2))
 
 
 def changed(offset: int, number: int) -> bytes:
@@ -90,6 +114,18 @@ def test_json_says_the_same_in_numbers() -> None:
     assert card["network"]["norm_epsilon"] == pytest.approx(1e-5)
     assert card["network"]["vision"] is None
     assert card["refusal"] is None
+
+
+def test_a_vision_tower_is_shown(tmp_path: Path) -> None:
+    file = written(tmp_path, with_vision())
+    done = inspect(file)
+    assert "GLM-4V, " in done.stdout
+    assert "2 layers of 64" in done.stdout
+    assert "28 × 28 pixels, tokens: 1" in done.stdout
+    card = json.loads(inspect(file, "--json").stdout)
+    tower = card["network"]["vision"]
+    assert (tower["layers"], tower["width"], tower["image_size"], tower["tokens"]) == (2, 64, 28, 1)
+    assert tower["parameters"] == card["parameters"] - record(MODEL)["parameters"]
 
 
 def test_the_memory_adds_up() -> None:
@@ -205,6 +241,7 @@ def keys_of(value: Any, prefix: str = "") -> set[str]:
     return names
 
 
-def test_every_key_of_the_json_is_documented() -> None:
+def test_every_key_of_the_json_is_documented(tmp_path: Path) -> None:
     documented = set(re.findall(r"^\| `([\w.]+)` \|", DOCUMENT, re.MULTILINE))
-    assert documented == keys_of(record(MODEL))
+    card = json.loads(inspect(written(tmp_path, with_vision()), "--json").stdout)
+    assert documented == keys_of(card) | keys_of(record(MODEL))

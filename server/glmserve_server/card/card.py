@@ -78,10 +78,9 @@ class Card:
         return _by_type(tensor for tensor in self.model.tensors if len(tensor.shape) == 1)
 
     @property
-    def vision(self) -> Group | None:
-        """The tensors of the vision tower; None: there is none."""
-        group = _group(tensor for tensor in self.model.tensors if _VISION in tensor.name)
-        return group if group.tensors else None
+    def vision(self) -> Group:
+        """The tensors of the vision tower."""
+        return _group(tensor for tensor in self.model.tensors if _VISION in tensor.name)
 
 
 def card_of(name: str, settings: Settings) -> Card:

@@ -5,6 +5,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from glmserve_server.card.card import Card, Group, Serving
+from glmserve_server.engines.chatglm.vision import Vision
 
 Record = dict[str, Any]
 
@@ -43,7 +44,17 @@ def _network(card: Card) -> Record:
         "vocabulary": config.vocab_size,
         "rotary_base": config.rope_theta,
         "norm_epsilon": config.norm_eps,
-        "vision": card.vision and _group(card.vision),
+        "vision": card.model.vision and _vision(card.model.vision, card.vision),
+    }
+
+
+def _vision(tower: Vision, group: Group) -> Record:
+    return {
+        "layers": tower.num_hidden_layers,
+        "width": tower.hidden_size,
+        "image_size": tower.image_size,
+        "tokens": tower.tokens,
+        **_group(group),
     }
 
 

@@ -79,8 +79,10 @@ def _network(card: Card) -> Iterator[Row]:
         yield "Rotary base", f"{config.rope_theta:,.0f}"
     if config.norm_eps is not None:
         yield "Norm epsilon", f"{config.norm_eps:.3g}"
-    if card.vision:
-        yield "Vision tower", f"{_about(card.vision.parameters)} parameters in {card.vision.tensors} tensors"
+    if tower := card.model.vision:
+        about = _about(card.vision.parameters)
+        yield "Vision tower", f"{about} parameters, {tower.num_hidden_layers} layers of {tower.hidden_size:,}"
+        yield "A picture", f"{tower.image_size:,} × {tower.image_size:,} pixels, tokens: {tower.tokens:,}"
 
 
 def _serving(serving: Serving) -> Iterator[Row]:
