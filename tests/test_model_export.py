@@ -14,7 +14,7 @@ if importlib.util.find_spec("chatglm_cpp") is None:
     pytest.skip("left out: the export of model files, which needs chatglm-cpp to read them", allow_module_level=True)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models"))
-from tiny_glm import bpe  # noqa: E402
+from tiny_glm import bpe, tools  # noqa: E402
 from tiny_glm.conversation import Turn  # noqa: E402
 from tiny_glm.export import DataType, export  # noqa: E402
 from tiny_glm.network import Network, Shape  # noqa: E402
@@ -32,6 +32,15 @@ TALK = [
     Turn("assistant", "Hi <|user|>"),
     Turn("user", "Who are you?"),
 ]
+TOOL_TALK = [
+    tools.declaration([tools.EXAMPLE]),
+    Turn("system", "You are Bob."),
+    Turn("user", "北京和 Paris 的天气？"),
+    tools.call("get_weather", {"city": "北京"}),
+    tools.call("get_weather", {"city": "Paris", "days": 2}),
+    Turn("observation", '{"temp": 22}'),
+    Turn("observation", "<|observation|>"),
+]
 SHAPES = [
     Shape(vocabulary=512, hidden=64, layers=2, heads=2, kv_heads=1, feed_forward=96, context=128),
     Shape(vocabulary=512, hidden=128, layers=3, heads=4, kv_heads=2, feed_forward=160, context=128, rope_theta=5e6),
@@ -41,7 +50,7 @@ SHAPES = [
 @pytest.fixture(scope="module")
 def tokenizer() -> bpe.Tokenizer:
     use_one_thread()
-    return bpe.train(TEXT * 3, 400)
+    return bpe.train(TEXT * 3, 400, whole=tools.declaration([tools.EXAMPLE]).text)
 
 
 def random_network(shape: Shape) -> Network:
@@ -88,6 +97,7 @@ def test_the_served_tokenizer_writes_the_same_prompts(tmp_path: Path, tokenizer:
     export(random_network(SHAPES[0]), tokenizer, file, DataType.F32)
     model = ServedModel(file, max_length=SHAPES[0].context)
     assert model.prompt(TALK) == tokenizer.prompt(TALK)
+    assert model.prompt(TOOL_TALK) == tokenizer.prompt(TOOL_TALK)
     assert model.config.eos_token_id == tokenizer.special["<|endoftext|>"]
     for text in TEXT:
         assert model.encode(text) == tokenizer.encode(text)

@@ -1,4 +1,4 @@
-"""Command line: ``python -m tiny_glm train | export | evaluate | ask | all``."""
+"""Command line: ``python -m tiny_glm grow | train | export | evaluate | ask | all``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,26 @@ CHECKPOINT = Path("build/tiny-glm4.pt")
 MODEL_FILE = Path(__file__).resolve().parents[2] / "server/glmserve_server/embedded/tiny-glm4.bin"
 
 
+def chosen(args: argparse.Namespace) -> dict:
+    """Return the parts of the recipe that the command line gives."""
+    given = {"steps": args.steps, "minutes": args.minutes}
+    return given if args.short_steps is None else given | {"short_steps": args.short_steps}
+
+
+def run_grow(args: argparse.Namespace) -> None:
+    """Write a larger checkpoint from an older one."""
+    from . import grow
+    from .network import Shape
+
+    grow.grow(args.old, args.checkpoint, Shape())
+
+
 def run_train(args: argparse.Namespace) -> None:
     """Train to the checkpoint."""
     from . import train
     from .network import Shape
 
-    train.train(args.checkpoint, train.Recipe(steps=args.steps, minutes=args.minutes), Shape())
+    train.train(args.checkpoint, train.Recipe(**chosen(args)), Shape())
 
 
 def run_export(args: argparse.Namespace) -> None:
@@ -47,8 +61,8 @@ def run_ask(args: argparse.Namespace) -> None:
         turns.append(Turn("system", args.system))
     for text in args.text:
         turns.append(Turn("user", text))
-        turns.append(Turn("assistant", model.answer(turns)))
-        print(f"> {text}\n{turns[-1].text}")
+        turns += model.reply(turns)
+        print(f"> {text}\n{turns[-1].metadata}{turns[-1].text}")
 
 
 def run_all(args: argparse.Namespace) -> None:
@@ -63,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="tiny_glm", description="Make the embedded demonstration model.")
     commands = top.add_subparsers(dest="command", required=True)
     for run, text in (
+        (run_grow, "start from an older, smaller checkpoint: write the one that train continues"),
         (run_train, "train to a checkpoint; an unfinished one is continued"),
         (run_export, "write the model file"),
         (run_evaluate, "measure the model file"),
@@ -72,12 +87,17 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(run.__name__.removeprefix("run_"), help=text)
         command.set_defaults(run=run)
         command.add_argument("--file", type=Path, default=MODEL_FILE, help="the model file (default: the embedded one)")
-        if run in (run_train, run_export, run_all):
+        if run is run_grow:
+            command.add_argument("old", type=Path, help="the older checkpoint")
+        if run in (run_grow, run_train, run_export, run_all):
             command.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
         if run in (run_train, run_all):
             command.add_argument("--steps", type=int, default=3000)
             command.add_argument(
                 "--minutes", type=float, default=0.0, help="end after so many minutes at the latest (default: no limit)"
+            )
+            command.add_argument(
+                "--short-steps", type=int, help="first steps with short conversations only; 0 after grow"
             )
         if run in (run_export, run_all):
             command.add_argument("--type", choices=("f32", "f16", "q8_0"), default="q8_0")

@@ -30,6 +30,7 @@ PATTERN = re.compile(
     rf"| ?{NEITHER}+[\r\n]*"
     r"|[\t\n\f\r ]*[\r\n]+|[\t\n\f\r ]+(?=[\t\n\f\r ])|[\t\n\f\r ]+"
 )
+BYTES = tuple(bytes([byte]) for byte in range(256))
 SPECIAL_TOKENS = (
     "<|endoftext|>",
     "[MASK]",
@@ -77,7 +78,7 @@ class Tokenizer:
         for piece in PATTERN.findall(text):
             found = self._cache.get(piece)
             if found is None:
-                found = tuple(self._merge(piece.encode()))
+                found = tuple(self.merge(piece.encode()))
                 if len(self._cache) < 200_000:
                     self._cache[piece] = found
             ids += found
@@ -87,28 +88,34 @@ class Tokenizer:
         """Return the text of ids, without the special tokens."""
         return b"".join(self.tokens[at] for at in ids if at < len(self.tokens)).decode(errors="replace")
 
+    def turn(self, turn: Turn) -> list[int]:
+        """Return ``<|role|>{metadata}\\n{text}``."""
+        return [self.special[f"<|{turn.role}|>"], *self.encode(f"{turn.metadata}\n"), *self.encode(turn.text)]
+
     def prompt(self, turns: Sequence[Turn]) -> list[int]:
-        """Return ``[gMASK]<sop><|role|>\\n{text}…<|assistant|>``, ready for the answer."""
+        """Return ``[gMASK]<sop>``, the turns and ``<|assistant|>``, ready for the answer."""
         ids = [self.special["[gMASK]"], self.special["<sop>"]]
         for turn in turns:
-            ids += [self.special[f"<|{turn.role}|>"], *self.encode("\n"), *self.encode(turn.text)]
+            ids += self.turn(turn)
         return [*ids, self.special["<|assistant|>"]]
 
-    def sample(self, turns: Sequence[Turn]) -> tuple[list[int], list[bool]]:
-        """Return the ids of a whole conversation and, per id, whether the assistant has to produce it.
+    def sample(self, turns: Sequence[Turn], read_weight: float) -> tuple[list[int], list[float]]:
+        """Return the ids of a whole conversation and the weight of each in the loss.
 
-        The assistant produces its newline, its text and the ``<|user|>`` that ends its turn.
+        1 for what the assistant has to produce: its metadata, newline and text, and the role that ends its turn;
+        ``read_weight`` for what a user says; 0 for the rest.
         """
-        ids, produced = [self.special["[gMASK]"], self.special["<sop>"]], [False, False]
+        ids, weights = [self.special["[gMASK]"], self.special["<sop>"]], [0.0, 0.0]
+        weight_of = {"assistant": 1.0, "user": read_weight}
         after_answer = False
         for turn in turns:
-            text = [*self.encode("\n"), *self.encode(turn.text)]
-            ids += [self.special[f"<|{turn.role}|>"], *text]
-            produced += [after_answer and turn.role == "user", *[turn.role == "assistant"] * len(text)]
+            one = self.turn(turn)
+            ids += one
+            weights += [float(after_answer), *[weight_of.get(turn.role, 0.0)] * (len(one) - 1)]
             after_answer = turn.role == "assistant"
-        return [*ids, self.special["<|user|>"]], [*produced, True]
+        return [*ids, self.special["<|observation|>" if turns[-1].metadata else "<|user|>"]], [*weights, 1.0]
 
-    def _merge(self, piece: bytes) -> list[int]:
+    def merge(self, piece: bytes) -> list[int]:
         """Merge the lowest rank first, as tiktoken does."""
         if piece in self.ranks:
             return [self.ranks[piece]]
@@ -135,18 +142,23 @@ def may_merge(token: bytes) -> bool:
     return ascii_bytes in (0, len(token))
 
 
-def train(texts: Iterable[str], rows: int) -> Tokenizer:
-    """Learn merges from the most frequent pairs until the vocabulary has ``rows`` ids, special tokens included."""
+def train(texts: Iterable[str], rows: int, *, known: Sequence[bytes] = BYTES, whole: str = "") -> Tokenizer:
+    """Learn merges from the most frequent pairs until the vocabulary has ``rows`` ids, special tokens included.
+
+    ``known`` tokens keep their ranks, so that a vocabulary can grow; every piece of the text ``whole`` becomes a token.
+    """
     counts = Counter(piece for text in texts for piece in PATTERN.findall(text))
-    words = [([bytes([byte]) for byte in piece.encode()], count) for piece, count in counts.items()]
-    tokens = [bytes([byte]) for byte in range(256)]
+    whole_pieces = (piece.encode() for piece in PATTERN.findall(whole))
+    tokens = list(dict.fromkeys((*known, *whole_pieces)))
+    before = Tokenizer(tokens)
+    words = [([tokens[at] for at in before.merge(piece.encode())], count) for piece, count in counts.items()]
     pairs: Counter[tuple[bytes, bytes]] = Counter()
     where: dict[tuple[bytes, bytes], set[int]] = {}
     for at, (parts, count) in enumerate(words):
         for pair in pairwise(parts):
             pairs[pair] += count
             where.setdefault(pair, set()).add(at)
-    known = set(tokens)
+    made = set(tokens)
     while len(tokens) + len(SPECIAL_TOKENS) < rows and pairs:
         pair = max(pairs, key=lambda one: (pairs[one], one))
         if not may_merge(pair[0] + pair[1]):
@@ -155,8 +167,8 @@ def train(texts: Iterable[str], rows: int) -> Tokenizer:
         if pairs[pair] <= 0:
             break
         joined = pair[0] + pair[1]
-        if joined not in known:
-            known.add(joined)
+        if joined not in made:
+            made.add(joined)
             tokens.append(joined)
         for at in list(where.pop(pair)):
             _apply(words, at, pair, pairs, where)

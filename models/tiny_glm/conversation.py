@@ -7,24 +7,26 @@ holds for every eighth value of a :class:`Words` list. Evaluation asks for eithe
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from .noise import roughen
+from .noise import roughen, vary
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One message; ``role`` is ``system``, ``user`` or ``assistant``."""
+    """One message; ``role`` is system, user, assistant or observation, ``metadata`` the function that an assistant calls."""
 
     role: str
     text: str
+    metadata: str = ""
 
 
 @dataclass
 class Conversation:
-    """Messages that end with the assistant's answer, under the name of the skill that is asked last."""
+    """Messages that end with the assistant's answer or calls, under the name of the skill that is asked last."""
 
     skill: str
     turns: list[Turn] = field(default_factory=list)
@@ -33,6 +35,13 @@ class Conversation:
     def exchange(cls, skill: str, question: str, answer: str) -> Conversation:
         """Return one question and its answer."""
         return cls(skill, [Turn("user", question), Turn("assistant", answer)])
+
+    def split(self) -> tuple[list[Turn], list[Turn]]:
+        """Return the turns that ask, and the turns of the last answer: one, or several calls."""
+        at = len(self.turns)
+        while at and self.turns[at - 1].role == "assistant":
+            at -= 1
+        return self.turns[:at], self.turns[at:]
 
     def after(self, earlier: Sequence[Turn]) -> Conversation:
         """Return this conversation with ``earlier`` turns before its own, a system turn kept first."""
@@ -55,12 +64,32 @@ class Words:
         self.held_out = words[7::8]
         self.train = kept + [word for word in words if word not in self.held_out]
 
+    @classmethod
+    def marked(cls, text: str) -> Words:
+        """Return the words of a text, those that start with ``*`` held out."""
+        made = cls("")
+        made.train = [word for word in text.split() if not word.startswith("*")]
+        made.held_out = [word.removeprefix("*") for word in text.split() if word.startswith("*")]
+        return made
+
 
 @cache
 def split_wordings(phrases: tuple[str, ...], held_out: bool) -> tuple[str, ...]:
     """Return the trained or the held-out wordings without their mark; all of them where none is held out."""
     chosen = tuple(phrase.removeprefix("*") for phrase in phrases if phrase.startswith("*") == held_out)
     return chosen or tuple(phrase.removeprefix("*") for phrase in phrases)
+
+
+def bare(text: str) -> str:
+    """Return a wording without what does not make it another: casing, punctuation, spelling of colour, please."""
+    text = text.lower().replace("favour", "favor").replace("colour", "color").replace("'s", " is").replace("请", "")
+    return " ".join(word for word in re.sub(r"[^\w{}]+", " ", text).split() if word != "please")
+
+
+@cache
+def held_out_wordings(phrases: tuple[str, ...]) -> frozenset[str]:
+    """Return the bare texts of the wordings that are held out."""
+    return frozenset(bare(phrase) for phrase in phrases if phrase.startswith("*"))
 
 
 class Source:
@@ -85,12 +114,23 @@ class Source:
 
     def say(self, phrases: tuple[str, ...], **slots: object) -> str:
         """Return one clean wording with its slots filled."""
-        return self.rng.choice(split_wordings(phrases, self.new_wording)).format(**slots)
+        return self.wording(phrases).format(**slots)
 
     def ask(self, phrases: tuple[str, ...], **slots: object) -> str:
         """Return one wording as a person types it: with casing, politeness, slips; slots stay exact."""
-        template = self.rng.choice(split_wordings(phrases, self.new_wording))
-        return roughen(self.rng, template).format(**slots)
+        return self.rough(self.wording(phrases)).format(**slots)
+
+    def rough(self, template: str) -> str:
+        """Return a wording with casing, politeness and slips."""
+        return roughen(self.rng, template)
+
+    def wording(self, phrases: tuple[str, ...]) -> str:
+        """Return one wording, its alternatives chosen; a trained one never becomes one that is held out."""
+        chosen, kept_out = split_wordings(phrases, self.new_wording), held_out_wordings(phrases)
+        while True:
+            text = vary(self.rng, self.rng.choice(chosen))
+            if self.new_wording or bare(text) not in kept_out:
+                return text
 
     def trained(self) -> Source:
         """Return a source for the parts of a test conversation that are not under test."""

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 
 from .conversation import Conversation, Source, Turn
-from .skills import counting, facts, identity, memory, repeat, smalltalk, system_prompt, unknown
+from .skills import counting, facts, identity, memory, repeat, smalltalk, system_prompt, tool_calls, unknown
 
 Maker = Callable[[Source], Conversation]
 MIX: tuple[tuple[Maker, float], ...] = (
@@ -23,6 +23,11 @@ MIX: tuple[tuple[Maker, float], ...] = (
     (system_prompt.make, 25),
     (counting.make, 9),
     (unknown.make, 8),
+    (tool_calls.make_call, 10),
+    (tool_calls.make_answer, 14),
+    (tool_calls.make_two, 5),
+    (tool_calls.make_plain, 5),
+    (tool_calls.make_weather, 4),
 )
 SINGLE_TURN = (smalltalk.make, identity.make, facts.make, repeat.make, counting.make, unknown.make, memory.make_telling)
 

@@ -16,8 +16,14 @@ CLOSED = {"small talk", "identity", "facts", "sums to ten", "not told", "languag
 
 def is_right(model: ServedModel, talk: Conversation) -> tuple[bool, str]:
     """Return whether the last answer is exactly the expected one, and what was answered."""
-    answer = model.answer(talk.turns[:-1])
-    return answer == talk.turns[-1].text, answer
+    asked, expected = talk.split()
+    found = model.reply(asked)
+    return found == expected, written(found)
+
+
+def written(answer: list[Turn]) -> str:
+    """Return an answer as one text, calls with their names."""
+    return " & ".join(f"{turn.metadata} {turn.text}".strip() for turn in answer)
 
 
 def accuracy(model: ServedModel, kind: str, *, per_skill: int, failures: int) -> dict[str, tuple[int, int]]:
@@ -30,8 +36,9 @@ def accuracy(model: ServedModel, kind: str, *, per_skill: int, failures: int) ->
             right += good
             if not good and shown < failures:
                 shown += 1
-                told = " | ".join(turn.text for turn in talk.turns[:-1])[-200:]
-                print(f"wrong [{kind}] [{skill}] {told!r}: {answer!r}, expected {talk.turns[-1].text!r}")
+                asked, expected = talk.split()
+                told = " | ".join(turn.text for turn in asked)[-200:]
+                print(f"wrong [{kind}] [{skill}] {told!r}: {answer!r}, expected {written(expected)!r}")
         found[skill] = (right, len(talks))
     return found
 

@@ -18,9 +18,9 @@ NORM_EPS = 1e-5
 class Shape:
     """The sizes of a network; hidden and feed-forward sizes must be divisible by 32 for q8_0."""
 
-    vocabulary: int = 2048
+    vocabulary: int = 2560
     hidden: int = 192
-    layers: int = 6
+    layers: int = 8
     heads: int = 6
     kv_heads: int = 2
     feed_forward: int = 512

@@ -68,12 +68,25 @@ CHINESE_OPENERS = (
 )
 CHINESE_CLOSERS = ("谢谢", "，谢谢", "呢", "呀", "啊")
 FILLERS = tuple(
-    words(
-        "really just maybe kindly actually exactly then there here quickly the a some any this that one thing again also about"
-    )
+    words("really just maybe kindly actually exactly then there here quickly now again also simply ok well")
 )
 MANY_WORDS = 4
+# Only these are ever left out: a question that has lost another word may ask for something else.
+QUESTION = re.compile(
+    r"(what|which|how|who|where|when|can|could|would|do|does|did|is|are|am)\b[^:]*[a-z]", re.IGNORECASE
+)
+QUESTION_ZH = re.compile("[^：]*(什么|谁|哪|几|多少|怎|吗|如何|啥)[^：]*[^？?。！]")
+LIGHT = frozenset(words("the a an do does can could would will please just so me you is are it"))
 SLOT = re.compile(r"(\{[^}]*\})")
+ALTERNATIVES = re.compile(r"\[([^\]]*)\]")
+
+
+def vary(rng: random.Random, template: str) -> str:
+    """Return the template with one of the alternatives of each ``[one|two|]``."""
+    if "[" not in template:
+        return template
+    text = re.sub(" +", " ", ALTERNATIVES.sub(lambda found: rng.choice(found[1].split("|")), template)).strip()
+    return text if text.startswith("{") else text[:1].upper() + text[1:]
 
 
 def is_chinese(text: str) -> bool:
@@ -108,6 +121,8 @@ def _join(rng: random.Random, opener: str, text: str) -> str:
 
 def _punctuate(rng: random.Random, text: str) -> str:
     roll = rng.random()
+    if roll < 0.6 and QUESTION.fullmatch(text):
+        return text + "?"
     if roll < 0.18 and text.endswith(("?", ".", "!")):
         return text[:-1]
     if roll < 0.22 and text.endswith("."):
@@ -147,13 +162,16 @@ def _slip(rng: random.Random, text: str) -> str:
 
 
 def _other_word(rng: random.Random, text: str) -> str:
-    """Drop, add or replace one word of a longer wording, so no single word is relied on."""
+    """Add a word to a longer wording or leave a light one out, so no single word is relied on."""
     parts = text.split(" ")
     spots = [at for at, part in enumerate(parts) if part.isalpha()]
     if len(parts) < MANY_WORDS or not spots:
         return text
-    at = rng.choice(spots)
-    parts[at : at + 1] = rng.choice(([], [parts[at], rng.choice(FILLERS)], [rng.choice(FILLERS)]))
+    light = [at for at in spots if parts[at].lower() in LIGHT]
+    if light and rng.random() < 0.5:
+        del parts[rng.choice(light)]
+    else:
+        parts.insert(rng.choice(spots), rng.choice(FILLERS))
     return " ".join(parts)
 
 
@@ -163,6 +181,8 @@ def _in_slot(text: str, at: int) -> bool:
 
 def _rough_chinese(rng: random.Random, text: str) -> str:
     roll = rng.random()
+    if rng.random() < 0.6 and QUESTION_ZH.fullmatch(text):
+        text += "？"
     if roll < 0.16 and "：" not in text:
         text = rng.choice(CHINESE_OPENERS) + text
     elif roll < 0.22 and text.endswith("？") and not text[:-1].endswith("}"):

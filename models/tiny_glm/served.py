@@ -55,11 +55,11 @@ class ServedModel:
         return self.pipeline.tokenizer.encode(text, 1 << 20)[2:]
 
     def prompt(self, turns: Sequence[Turn]) -> list[int]:
-        """Return ``[gMASK]<sop><|role|>\\n{text}…<|assistant|>``."""
-        roles = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT}
+        """Return ``[gMASK]<sop>``, ``<|role|>{metadata}\\n{text}`` of each turn, and ``<|assistant|>``."""
+        roles = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT, "observation": OBSERVATION}
         ids = list(self.pipeline.tokenizer.encode("", 8)[:2])
         for turn in turns:
-            ids += [self.base + roles[turn.role], *self.encode("\n"), *self.encode(turn.text)]
+            ids += [self.base + roles[turn.role], *self.encode(f"{turn.metadata}\n"), *self.encode(turn.text)]
         return [*ids, self.base + ASSISTANT]
 
     def generate(self, prompt: Sequence[int], *, limit: int = 200) -> list[int]:
@@ -73,10 +73,19 @@ class ServedModel:
             ids.append(token)
         return ids[len(prompt) :]
 
-    def answer(self, turns: Sequence[Turn]) -> str:
-        """Return the greedy answer to the conversation so far."""
-        ids = self.generate(self.prompt(turns))
+    def reply(self, turns: Sequence[Turn]) -> list[Turn]:
+        """Return the greedy answer to the conversation so far: one turn, or a turn for each call."""
+        parts: list[list[int]] = [[]]
+        for token in self.generate(self.prompt(turns)):
+            if token == self.base + ASSISTANT:
+                parts.append([])
+            else:
+                parts[-1].append(token)
+        texts = [self._text(part).partition("\n") for part in parts]
+        return [Turn("assistant", text.strip(), metadata) for metadata, _, text in texts]
+
+    def _text(self, ids: list[int]) -> str:
         try:
-            return self.pipeline.tokenizer.decode(ids).strip()
+            return self.pipeline.tokenizer.decode(ids)
         except (UnicodeDecodeError, RuntimeError):
-            return "\ufffd"
+            return "\n\ufffd"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +18,12 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from . import bpe, corpus
+from . import bpe, corpus, tools
 from .muon import Muon
 from .network import Network, Shape
+
+# Ids (batch, length); then, of the positions that count in the loss: where in the flat batch, target id, weight.
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -31,28 +34,32 @@ class Recipe:
     minutes: float = 0.0  # 0: no limit in time
     seed: int = 7
     processes: int = 2
-    tokens: int = 2560  # per process and step, padding included
+    tokens: int = 3072  # per process and step, padding included
     short_steps: int = 500
     short_length: int = 110
-    length: int = 420  # longer conversations are left out
+    length: int = 704  # longer conversations are left out
     warm_up: int = 50
-    decay: float = 0.6  # the last part of the training, in which the rates fall
-    matrix_rate: float = 0.02
+    decay: float = 0.7  # the last part of the training, in which the rates fall
+    matrix_rate: float = 0.015
     other_rate: float = 2e-3
-    prompt_weight: float = 0.1
+    read_weight: float = 0.1  # in the loss, of what a user says
     save_every: int = 100
 
 
-def train_tokenizer(rows: int, *, seed: int = 1, conversations: int = 40000) -> bpe.Tokenizer:
-    """Learn the tokenizer from the first conversations of a stream."""
-    talks = corpus.stream(seed)
-    return bpe.train((turn.text for _ in range(conversations) for turn in next(talks).turns), rows)
+def train_tokenizer(
+    rows: int, *, known: Sequence[bytes] = bpe.BYTES, seed: int = 1, talks: int = 15000
+) -> bpe.Tokenizer:
+    """Learn the tokenizer from the first conversations of a stream, or let one grow that is known.
+
+    Every piece of the text around functions is a token, which makes prompts with functions short.
+    """
+    stream = corpus.stream(seed)
+    texts = (text for _ in range(talks) for turn in next(stream).turns for text in (f"{turn.metadata}\n", turn.text))
+    return bpe.train(texts, rows, known=known, whole=tools.declaration([tools.EXAMPLE]).text)
 
 
-def batches(
-    tokenizer: bpe.Tokenizer, recipe: Recipe, *, rank: int, short: bool, start: int = 0
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield ids, targets (batch, length) and target weights; conversations of similar length share a batch."""
+def batches(tokenizer: bpe.Tokenizer, recipe: Recipe, *, rank: int, short: bool, start: int = 0) -> Iterator[Batch]:
+    """Yield batches; conversations of similar length share one."""
     longest = recipe.short_length if short else recipe.length
     seed = (recipe.seed * 1000 + rank * 10 + short) * 1_000_003 + start
     talks = corpus.stream(seed)
@@ -60,13 +67,13 @@ def batches(
     while True:
         pool = []
         while len(pool) < 1024:
-            ids, produced = tokenizer.sample(next(talks).turns)
+            ids, weights = tokenizer.sample(next(talks).turns, recipe.read_weight)
             if len(ids) <= longest:
-                pool.append((ids, produced))
+                pool.append((ids, weights))
         pool.sort(key=lambda one: len(one[0]))
         groups = list(_groups(pool, recipe.tokens))
         for at in torch.randperm(len(groups), generator=order).tolist():
-            yield _pad(groups[at], recipe.prompt_weight)
+            yield _pad(groups[at])
 
 
 def _groups(pool: list, tokens: int) -> Iterator[list]:
@@ -84,14 +91,16 @@ def _round(length: int) -> int:
     return -(-length // 16) * 16
 
 
-def _pad(group: list, prompt_weight: float) -> tuple[Tensor, Tensor, Tensor]:
+def _pad(group: list) -> Batch:
     length = _round(max(len(ids) for ids, _ in group))
     ids = torch.zeros(len(group), length + 1, dtype=torch.long)
     weights = torch.zeros(len(group), length + 1)
-    for row, (one, produced) in enumerate(group):
+    for row, (one, weight) in enumerate(group):
         ids[row, : len(one)] = torch.tensor(one)
-        weights[row, : len(one)] = torch.tensor(produced).float().clamp(min=prompt_weight)
-    return ids[:, :-1].contiguous(), ids[:, 1:].contiguous(), weights[:, 1:].contiguous()
+        weights[row, : len(one)] = torch.tensor(weight)
+    flat = weights[:, 1:].flatten()
+    where = flat.nonzero()[:, 0]
+    return ids[:, :-1].contiguous(), where, ids[:, 1:].flatten()[where], flat[where]
 
 
 def rate(progress: float, step: int, recipe: Recipe) -> float:
@@ -173,7 +182,7 @@ def work(rank: int, recipe: Recipe, shape: Shape, vocabulary: str, path: Path) -
         network, tokenizer, saved = load(path)
         first, elapsed, tokens = saved["step"], saved["seconds"], saved["tokens"]
     made = optimizers(network, recipe)
-    if first:
+    if first:  # a checkpoint that has just grown has no momentum
         for optimizer, state in zip(made, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)
     loss_of = torch.compile(lambda *batch: batch_loss(network, *batch), dynamic=True)
@@ -187,7 +196,7 @@ def work(rank: int, recipe: Recipe, shape: Shape, vocabulary: str, path: Path) -
         if progress >= 1:
             break
         batch = next(source)
-        tokens += int((batch[2] > 0).sum()) * recipe.processes
+        tokens += batch[0].numel() * recipe.processes
         loss = train_step(network, made, loss_of, batch, rate(progress, step, recipe))
         mean = loss if not mean else 0.98 * mean + 0.02 * loss
         if rank == 0 and step % 20 == 0:
@@ -210,15 +219,15 @@ def work(rank: int, recipe: Recipe, shape: Shape, vocabulary: str, path: Path) -
         dist.destroy_process_group()
 
 
-def batch_loss(network: Network, ids: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+def batch_loss(network: Network, ids: Tensor, where: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Return the weighted mean loss of one batch."""
     with torch.autocast("cpu", torch.bfloat16):
-        logits = network(ids)
-    losses = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
-    return (losses * weights.flatten()).sum() / weights.sum()
+        logits = network.output_layer(network.hidden_states(ids).flatten(0, 1)[where])
+    losses = cross_entropy(logits.float(), targets, reduction="none")
+    return (losses * weights).sum() / weights.sum()
 
 
-def train_step(network: Network, made: list, loss_of, batch: tuple[Tensor, Tensor, Tensor], factor: float) -> float:
+def train_step(network: Network, made: list, loss_of, batch: Batch, factor: float) -> float:
     """Take one step and return the loss of this process."""
     for optimizer in made:
         for group in optimizer.param_groups:

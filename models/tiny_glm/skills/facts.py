@@ -13,13 +13,20 @@ WORDINGS = wordings.load("facts")
 
 @dataclass(frozen=True)
 class Fact:
-    """One answered fact: how it is asked in either language, the sentence, and the sentence cut to its core."""
+    """One answered fact: how it is asked, the sentence, and the sentence cut to its core."""
 
     phrases: tuple[str, ...]
     answer: str
     short: str
     other: str | None  # the same answer in the other language, where it is known
     chinese: bool
+    value: str = ""  # what the wordings ask about
+    kind: str = ""
+
+    def ask(self, source: Source) -> str:
+        """Return a question for it; slips never touch the value, only its casing changes now and then."""
+        text = source.ask(self.phrases, x=self.value, kind=self.kind)
+        return text.lower() if source.chance(0.12) else text[:1].upper() + text[1:] if source.chance(0.8) else text
 
 
 CAPITAL = WORDINGS["capital"]
@@ -58,16 +65,8 @@ def _pair(
     answer_zh: str,
 ) -> None:
     """Add one fact asked in English and in Chinese."""
-    out.append(Fact(fill(english, slot), answer, short, answer_zh, False))
-    out.append(Fact(fill(chinese, slot_zh), answer_zh, answer_zh, answer, True))
-
-
-def fill(phrases: tuple[str, ...], value: str, kind: str = "") -> tuple[str, ...]:
-    """Put a value into every wording: a fact's slot is part of the wording, so it may be miscased."""
-    return tuple(
-        (text[:1] + text[1:2].upper() + text[2:] if text.startswith("*") else text[:1].upper() + text[1:])
-        for text in (phrase.replace("{x}", value).replace("{kind}", kind) for phrase in phrases)
-    )
+    out.append(Fact(english, answer, short, answer_zh, False, slot))
+    out.append(Fact(chinese, answer_zh, answer_zh, answer, True, slot_zh))
 
 
 def sentence(text: str) -> str:
@@ -147,7 +146,7 @@ def build() -> dict[str, list[Fact]]:
             f"{zh}的叫声是{sound_zh}。",
         )
     groups["young"] += [
-        Fact(fill(YOUNG, old), f"A young {old} is called a {young}.", sentence(young), None, False)
+        Fact(YOUNG, f"A young {old} is called a {young}.", sentence(young), None, False, old)
         for old, young in tables.YOUNG
     ]
     for animal, legs, zh in tables.LEGS:
@@ -165,8 +164,8 @@ def build() -> dict[str, list[Fact]]:
                 f"{c}的反义词是{d}。",
             )
     for english, chinese in tables.TRANSLATIONS:
-        groups["translate"].append(Fact(fill(INTO_ZH, english), chinese, chinese, None, False))
-        groups["translate"].append(Fact(fill(INTO_EN, chinese), english, english, None, True))
+        groups["translate"].append(Fact(INTO_ZH, chinese, chinese, None, False, english))
+        groups["translate"].append(Fact(INTO_EN, english, english, None, True, chinese))
     for kind, items, items_zh, wraps in (
         ("day", tables.DAYS, tables.DAYS_ZH, True),
         ("month", tables.MONTHS, tables.MONTHS_ZH, True),
@@ -190,9 +189,9 @@ def _sequence(out: list[Fact], kind: str, items: list[str], items_zh: list[str] 
             other = (at + step) % len(items)
             answer = f"{word} {item} comes {items[other]}."
             answer_zh = f"{items_zh[at]}{word_zh}是{items_zh[other]}。" if items_zh else None
-            out.append(Fact(fill(phrases, item, kind), answer, items[other], answer_zh, False))
+            out.append(Fact(phrases, answer, items[other], answer_zh, False, item, kind))
             if items_zh:
-                out.append(Fact(fill(phrases_zh, items_zh[at]), answer_zh, answer_zh, answer, True))
+                out.append(Fact(phrases_zh, answer_zh, answer_zh, answer, True, items_zh[at]))
 
 
 FACTS = build()
@@ -231,7 +230,7 @@ def make(source: Source) -> Conversation:
     if source.chance(0.17):
         return sums(source)
     fact = pick(source)
-    return Conversation.exchange("facts", source.ask(fact.phrases), fact.answer)
+    return Conversation.exchange("facts", fact.ask(source), fact.answer)
 
 
 def sums(source: Source) -> Conversation:

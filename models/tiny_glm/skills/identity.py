@@ -12,8 +12,8 @@ NAME = "My name is Tiny GLM."
 NAME_ZH = "我叫 Tiny GLM。"
 NOT_THAT = "No, I am Tiny GLM, the small demonstration model that comes with glmserve."
 NOT_THAT_ZH = "不是，我是 Tiny GLM，glmserve 自带的小型演示模型。"
-CAN = "I can chat a little, answer simple questions, repeat words, count, and remember what you tell me in this conversation."
-CAN_ZH = "我可以聊聊天，回答简单的问题，重复你的话，数数，还能记住你在这次对话里说的事。"
+CAN = "I can chat a little, answer simple questions, repeat words, count, call your functions, and remember what you tell me in this conversation."
+CAN_ZH = "我可以聊聊天，回答简单的问题，重复你的话，数数，调用你的函数，还能记住你在这次对话里说的事。"
 
 ASK_WHO = WORDINGS["ask_who"]
 ASK_WHO_ZH = WORDINGS["ask_who_zh"]

@@ -162,7 +162,11 @@ def make(source: Source) -> Conversation:
 
 def at_once(question: Turn, answer: Turn, more: list[Turn]) -> list[Turn]:
     """Return two tellings as one message with one answer."""
-    return [Turn("user", f"{question.text} {more[0].text}"), Turn("assistant", f"{answer.text} {more[1].text}")]
+    text = f"{question.text} {more[0].text}"
+    if question.text.endswith(".") and more[0].text.startswith(("I ", "I'", "My ")) and len(text) % 2:
+        rest = more[0].text
+        text = f"{question.text[:-1]} and {rest if rest.startswith('I') else rest[:1].lower() + rest[1:]}"
+    return [Turn("user", text), Turn("assistant", f"{answer.text} {more[1].text}")]
 
 
 def ask_untold(

@@ -53,7 +53,7 @@ def anything(source: Source) -> Conversation:
 def make(source: Source) -> Conversation:
     """Return a conversation whose answer depends on its system prompt."""
     maker = source.choice(
-        (persona, persona, prefix, prefix, suffix, suffix, language, language, short, short, user_name)
+        (persona, persona, prefix, prefix, suffix, suffix, suffix, language, language, short, short, user_name)
     )
     return maker(source)
 
@@ -131,11 +131,26 @@ def _marked(
 
 
 def odd_mark(source: Source, mark: str, *, chinese: bool) -> str:
-    """Return an invented text to put before or after the answers, with the punctuation of a known one."""
+    """Return an invented text to put before or after the answers: words, codes or signs, with the end of a known one."""
+    rng = source.rng
     end = mark[-1] if mark[-1] in ",.!:?，。！：？" else ""
     if chinese:
-        return words.odd_chinese(source.rng) + end
-    return words.odd_phrase(source.rng, capital=source.chance(0.6)) + end
+        return words.odd_chinese(rng) + end
+    kind = rng.random()
+    if kind < 0.15:
+        return rng.choice(("[{}]", "*{}*", "({})", "<{}>", "{}-{}", "# {}")).format(
+            *(words.odd_word(rng) for _ in range(2))
+        )
+    if kind < 0.25:
+        return words.odd_code(rng) + end
+    if kind < 0.35:
+        return words.odd_word(rng, capital=True) + rng.choice((", ", " ")) + words.odd_word(rng, capital=True) + end
+    if kind < 0.6:
+        text = " ".join(rng.choice(words.PARTS) for _ in range(rng.randint(1, 5)))
+        return (
+            text.upper() if rng.random() < 0.1 else text[:1].upper() + text[1:] if rng.random() < 0.6 else text
+        ) + end
+    return words.odd_phrase(rng, capital=source.chance(0.6)) + end
 
 
 def prefix(source: Source) -> Conversation:
@@ -167,7 +182,7 @@ def in_language(source: Source, *, chinese: bool) -> list[Turn]:
     while fact.other is None:
         fact = facts.pick(source)
     answer = fact.answer if fact.chinese == chinese else fact.other
-    return [Turn("user", source.ask(fact.phrases)), Turn("assistant", answer)]
+    return [Turn("user", fact.ask(source)), Turn("assistant", answer)]
 
 
 def short(source: Source) -> Conversation:
@@ -177,7 +192,7 @@ def short(source: Source) -> Conversation:
         fact = facts.pick(source)
         while fact.chinese:
             fact = facts.pick(source)
-        turns += [Turn("user", source.trained().ask(fact.phrases)), Turn("assistant", fact.short)]
+        turns += [Turn("user", fact.ask(source.trained())), Turn("assistant", fact.short)]
     return Conversation("one word", turns)
 
 
