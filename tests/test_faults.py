@@ -44,14 +44,18 @@ def worker(server: Glmserve) -> psutil.Process:
     return process
 
 
-def test_a_worker_killed_in_a_stream_fails_that_call_and_no_other(single: Glmserve, way: Way) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+def test_a_worker_that_dies_in_a_stream_fails_that_call_and_no_other(
+    single: Glmserve, way: Way, number: signal.Signals
+) -> None:
     with way(single) as face:
         stream = face.stream(QUESTION, **ENDLESS)
         first = next(reply.text for reply in stream if reply.text)
         process = worker(single)
-        process.suspend()  # so that the stream cannot end before the kill
-        process.kill()
-        with pytest.raises(Refused, match=r"process ended in the middle of the answer: .* signal 9") as refused:
+        process.suspend()  # so that the stream cannot end before the signal
+        process.send_signal(number)
+        process.resume()
+        with pytest.raises(Refused, match=rf"process ended in the middle of the answer: .* signal {number}") as refused:
             for _ in stream:
                 pass
         assert first
@@ -97,6 +101,21 @@ def test_more_callers_than_the_queue_holds_are_refused_at_once(single: Glmserve,
         answers = [call.result().text for call in asked if call.exception() is None]
         assert answers
         assert all("Paris" in answer for answer in answers)
+
+
+def test_a_deadline_that_passes_in_the_queue_gives_the_place_back(single: Glmserve) -> None:
+    message = Message(role=message_pb2.ROLE_USER, content=[ContentPart(text="Hello!")])
+    request = ChatCompletionRequest(model=MODEL, messages=[message])
+    with grpc.insecure_channel(single.grpc_address) as channel, opened("grpc", single) as face:
+        stub = ChatServiceStub(channel)
+        running = face.stream(QUESTION, **ENDLESS)
+        worker(single).suspend()
+        for _ in range(3):  # the queue has one place
+            with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
+                stub.CreateChatCompletion(request, timeout=0.2)
+        worker(single).resume()
+        running.close()
+        assert "Paris" in face.ask(QUESTION, **GREEDY).text
 
 
 def test_a_model_that_cannot_be_loaded_again_is_unavailable_until_it_can(tmp_path: Path, way: Way) -> None:
