@@ -1,4 +1,4 @@
-"""The start of every training here: the network and the tokenizer of the embedded GLM-4 file."""
+"""The start of every training here: the network and the tokenizer of the embedded GLM-4 model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tiny_glm import bpe
+from tiny_glm import bpe, train
 from tiny_glm.export import tensor_names
 from tiny_glm.network import Network, Shape
 
@@ -24,7 +24,10 @@ class Base:
 
 
 def load(path: Path = FILE) -> Base:
-    """Read a GLM-4 model file; q8_0 costs its weights a little precision, which training makes up for."""
+    """Read a model file, or a checkpoint of ``tiny_glm train``; q8_0 costs a little precision, which training makes up for."""
+    if path.suffix == ".pt":
+        network, tokenizer, _ = train.load(path)
+        return Base(network, tokenizer)
     contents = container.read(path)
     if contents.family is not container.Family.GLM4:
         raise ValueError(f"{path} is a file of {contents.family.name}, not of GLM4")

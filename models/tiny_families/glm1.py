@@ -115,8 +115,8 @@ class Glm1Network(nn.Module):
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=module.embedding_dim**-0.5)
 
-    def forward(self, ids: Tensor, prompts: Tensor) -> Tensor:
-        """Map ids (batch, length) to logits; ``prompts`` are the prompts' lengths, ``<sop>`` included."""
+    def hidden_states(self, ids: Tensor, prompts: Tensor) -> Tensor:
+        """Map ids (batch, length) to the last hidden states; ``prompts`` are the prompts' lengths, ``<sop>`` included."""
         at = torch.arange(ids.shape[1], device=ids.device)[None]
         last = prompts[:, None] - 2  # the place of [gMASK]
         places = (at.minimum(last), (at - last).clamp(min=0))
@@ -124,7 +124,15 @@ class Glm1Network(nn.Module):
         x = self.word_embeddings(ids)
         for layer in self.layers:
             x = layer(x, places, ~seen)
-        return self.final_layernorm(x.float()) @ self.word_embeddings.weight.T
+        return self.final_layernorm(x.float())
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Map hidden states to logits."""
+        return hidden @ self.word_embeddings.weight.T
+
+    def forward(self, ids: Tensor, prompts: Tensor) -> Tensor:
+        """Map ids (batch, length) to logits (batch, length, vocabulary)."""
+        return self.logits(self.hidden_states(ids, prompts))
 
     def parameter_count(self) -> int:
         """Return the number of trained values."""

@@ -51,14 +51,11 @@ class Pieces:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, with the space before it."""
-        if not text:
-            return []
-        if text not in self._cache:
-            found = tuple(self._encode(SPACE + text.replace(" ", SPACE)))
-            if len(self._cache) > 200_000:
-                self._cache.clear()
-            self._cache[text] = found
-        return list(self._cache[text])
+        return self._lines(SPACE + text) if text else []
+
+    def split(self, text: str) -> list[str]:
+        """Return the pieces of a text that stands within another."""
+        return [self.pieces[at].text for at in self._lines(text)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids; ids beyond the pieces and control pieces are left out."""
@@ -77,7 +74,18 @@ class Pieces:
         normalizer = _message(1, b"identity") + _number(3, 1) + _number(4, 0) + _number(5, 1)
         return pieces + _message(2, trainer) + _message(3, normalizer)
 
-    def _encode(self, text: str) -> Iterable[int]:
+    def _lines(self, text: str) -> list[int]:
+        """Return the ids of a text, line by line: no piece spans two."""
+        ids: list[int] = []
+        for at, line in enumerate(text.replace(" ", SPACE).split("\n")):
+            if line not in self._cache:
+                if len(self._cache) > 200_000:
+                    self._cache.clear()
+                self._cache[line] = tuple(self._merged(line))
+            ids += [self.ids[BYTES[10].text], *self._cache[line]] if at else self._cache[line]
+        return ids
+
+    def _merged(self, text: str) -> Iterable[int]:
         symbols = self._symbols(text)
         while True:
             scored = [
@@ -108,14 +116,14 @@ class Pieces:
 def joined(pieces: Pieces, words: Iterable[str]) -> Pieces:
     """Return the model with pieces added, lowest in score, that make each word one piece where it stood in several."""
     for word in words:
-        parts = [pieces.pieces[at].text for at in pieces.encode(word)]
-        parts = parts[1:] if parts[0] == SPACE and not word.startswith(" ") else parts
-        made = parts[0]
+        parts = pieces.split(word)
+        made, added = parts[0], []
         for part in parts[1:]:
             made += part
-            lowest = min(piece.score for piece in pieces.pieces)
             if made not in pieces.ids:
-                pieces = Pieces([*pieces.pieces, Piece(made, lowest - 1)])
+                added.append(made)
+        lowest = min(piece.score for piece in pieces.pieces)
+        pieces = Pieces([*pieces.pieces, *(Piece(text, lowest - at) for at, text in enumerate(added, 1))])
     return pieces
 
 
