@@ -81,7 +81,8 @@ def test_code_that_is_elsewhere_is_named(tmp_path: Path) -> None:
         ({"model_type": "glm"}, "take the variant without -hf"),
         ({"model_type": "\x1b[2J"}, "\\x1b[2J"),
         ({"model_type": "chatglm"}, "names no code (auto_map)"),
-        ({}, "models of the type None"),
+        ({"model_type": "chatglm", "auto_map": {"AutoModel": 5}}, "names no code (auto_map)"),
+        ({}, "models of the type 'None'"),
         ([], "it holds no JSON object"),
     ],
 )
@@ -108,6 +109,7 @@ def test_the_place_is_checked_before_the_work(tmp_path: Path) -> None:
     source = checkpoint(tmp_path / "glm")
     assert "there is no folder" in refusal(source, tmp_path / "missing" / "out.bin", TRUST)
     assert "is a folder" in refusal(source, source, TRUST)
+    assert "is no ordinary file" in refusal(source, Path("/dev/null"), TRUST, "--force")
     (tmp_path / "out.bin").write_text("precious")
     assert "--force" in refusal(source, tmp_path / "out.bin", TRUST)
     with (source / "model.safetensors").open("wb") as weights:

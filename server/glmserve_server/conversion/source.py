@@ -21,6 +21,8 @@ _WEIGHTS: Final = ("*.safetensors", "pytorch_model*.bin")
 _LFS: Final = b"version https://git-lfs"
 _MOST_CONFIG: Final = 16_000_000
 """Bytes: no config is as large."""
+_MOST_TYPE: Final = 64
+"""Characters of an unknown type that are worth reading."""
 _LOADED_BITS: Final = 32
 """The converter loads all weights as float32."""
 _VISION_SHARE: Final = 1 / 3
@@ -96,8 +98,8 @@ def _check_type(folder: Path, config: dict[str, Any]) -> None:
     known = ", ".join(family.title for family in Family)
     hint = "; take the variant without -hf in its name" if kind in ("glm", "glm4v") else ""
     raise ConversionError(
-        f"{folder}: models of the type {kind!r} cannot be converted, only those of the type {_MODEL_TYPE!r}: "
-        f"{known}{hint}"
+        f"{folder}: models of the type {str(kind)[:_MOST_TYPE]!r} cannot be converted, only those of the type "
+        f"{_MODEL_TYPE!r}: {known}{hint}"
     )
 
 
@@ -113,7 +115,8 @@ def _auto_map(config: dict[str, Any]) -> list[str]:
     """The classes that a config names; one entry may be a list, with None for what there is not."""
     entries = config.get("auto_map")
     values = entries.values() if isinstance(entries, dict) else ()
-    return [name for value in values for name in (value if isinstance(value, list) else [value]) if name]
+    names = [name for value in values for name in (value if isinstance(value, list) else [value])]
+    return [name for name in names if isinstance(name, str)]
 
 
 def _weight_bytes(folder: Path) -> int:
@@ -137,12 +140,12 @@ def _stored_bits(config: dict[str, Any]) -> int:
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     """The object in a file; None if there is no file."""
+    if not path.is_file():
+        return None
     try:
         if path.stat().st_size > _MOST_CONFIG:
             raise ConversionError(f"{path} is far too large for a config")
         content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
     except OSError as error:
         raise ConversionError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError):

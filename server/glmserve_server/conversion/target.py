@@ -19,6 +19,8 @@ def check_target(out: Path, *, force: bool, size: int | None) -> None:
         raise ConversionError(f"{out}: there is no folder {folder}")
     if out.is_dir():
         raise ConversionError(f"{out} is a folder: name the file")
+    if out.exists() and not out.is_file():
+        raise ConversionError(f"{out} is no ordinary file")
     if out.exists() and not force:
         raise ConversionError(f"{out} exists: give another name, or --force to replace it")
     if not os.access(folder, os.W_OK | os.X_OK):
