@@ -22,6 +22,15 @@ SilenceLimit = Annotated[
     typer.Option(help="Seconds that a worker may say nothing, beyond what its prompt needs."),
 ]
 PrefixReuse = Annotated[bool, typer.Option(help="Keep what a worker has read of a conversation for its next turn.")]
+ImageHosts = Annotated[
+    list[str],
+    typer.Option(
+        "--image-host",
+        help="A host that images may be fetched from, if its addresses are public; * for all. HOST:PORT: also in a "
+        "private network. Repeatable.",
+        show_default="none",
+    ),
+]
 DrainDelay = Annotated[
     float, typer.Option(help="Seconds between NOT_SERVING and the end of new calls, for load balancers to notice.")
 ]
@@ -45,6 +54,7 @@ def up(
     stall_limit: StallLimit = 60.0,
     silence_limit: SilenceLimit = 30.0,
     prefix_reuse: PrefixReuse = True,
+    image_host: ImageHosts = [],  # noqa: B006
     drain_delay: DrainDelay = 0.0,
     grace: Grace = 30.0,
     unsupported: Unsupported = "ignore",
@@ -65,6 +75,7 @@ def up(
         stall_limit=stall_limit,
         silence_limit=silence_limit,
         prefix_reuse=prefix_reuse,
+        image_hosts=tuple(image_host),
         drain_delay=drain_delay,
         grace=grace,
         unsupported=unsupported,
@@ -84,6 +95,7 @@ def serve(
     stall_limit: StallLimit = 60.0,
     silence_limit: SilenceLimit = 30.0,
     prefix_reuse: PrefixReuse = True,
+    image_host: ImageHosts = [],  # noqa: B006
     drain_delay: DrainDelay = 0.0,
     grace: Grace = 30.0,
     unsupported: Unsupported = "ignore",
@@ -103,6 +115,7 @@ def serve(
         stall_limit=stall_limit,
         silence_limit=silence_limit,
         prefix_reuse=prefix_reuse,
+        image_hosts=tuple(image_host),
         drain_delay=drain_delay,
         grace=grace,
         unsupported=unsupported,

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from glmserve_server.images.hosts import Hosts
+
 
 class SettingsError(Exception):
     """A setting has a value that cannot be; the text names both."""
@@ -24,6 +26,7 @@ class Settings:
     stall_limit: float = 60.0
     silence_limit: float = 30.0
     prefix_reuse: bool = True
+    image_hosts: tuple[str, ...] = ()
     drain_delay: float = 0.0
     grace: float = 30.0
     unsupported: str = "ignore"
@@ -42,6 +45,10 @@ class Settings:
         _check("--silence-limit", self.silence_limit, 0.1, 86400)
         _check("--drain-delay", self.drain_delay, 0, 3600)
         _check("--grace", self.grace, 0, 3600)
+        try:
+            Hosts.of(self.image_hosts)
+        except ValueError as error:
+            raise SettingsError(f"--image-host {error}") from None
         if self.unsupported not in ("ignore", "refuse"):
             raise SettingsError(f"--unsupported must be ignore or refuse, not {self.unsupported!r}")
         if len(set(self.models)) < len(self.models) or not self.models:

@@ -16,6 +16,7 @@ from glmserve_server.chat import Chat
 from glmserve_server.engines.chatglm.engine import ChatGlmEngine, ChatGlmOptions, SamplingDefaults
 from glmserve_server.engines.scripted import ScriptedEngine
 from glmserve_server.errors import ModelUnavailable
+from glmserve_server.images.hosts import Hosts
 from glmserve_server.machine import available_cpus
 from glmserve_server.server import Server
 from glmserve_server.services import ChatServicer, ModelServicer, TokenServicer
@@ -106,6 +107,7 @@ def _chatglm(name: str, path: Path, defaults: SamplingDefaults, settings: Settin
         stall_limit=settings.stall_limit,
         silence_limit=settings.silence_limit,
         prefix_reuse=settings.prefix_reuse,
+        image_hosts=Hosts.of(settings.image_hosts),
         defaults=defaults,
     )
     engine = ChatGlmEngine(path, options)

@@ -16,10 +16,16 @@ from glmserve_server.engines.chatglm.answer import Answer
 from glmserve_server.engines.chatglm.dialects.dialect import Dialect, Prompt
 from glmserve_server.engines.chatglm.dialects.families import dialect_of
 from glmserve_server.engines.chatglm.job import Job
+from glmserve_server.engines.chatglm.picture import Picture
 from glmserve_server.engines.chatglm.pool import Pool
 from glmserve_server.engines.chatglm.process import WorkerProcess
+from glmserve_server.engines.chatglm.vision import Vision
 from glmserve_server.engines.engine import Events
 from glmserve_server.errors import ContextLengthExceeded
+from glmserve_server.images.decoders import Decoders
+from glmserve_server.images.fetcher import Fetcher
+from glmserve_server.images.hosts import Hosts
+from glmserve_server.images.pictures import Pictures
 from glmserve_server.machine import available_memory
 from glmserve_server.merge import merged
 from glmserve_server.plan import plan
@@ -29,6 +35,9 @@ GREEDY_BELOW: Final = 1e-3
 
 MAX_CHOICES: Final = 8
 """The largest `n`."""
+
+_DECODERS: Final = 2
+"""At most so many images are decoded at a time."""
 
 _WORTH_ENCODING: Final = 16
 """Prompts of up to so many times the context length are counted."""
@@ -58,6 +67,8 @@ class ChatGlmOptions:
     silence_limit: float
     """How long a worker may say nothing in a run, beyond what its prompt needs, before it is taken for dead."""
     prefix_reuse: bool
+    image_hosts: Hosts
+    """From where images may be fetched."""
     defaults: SamplingDefaults
 
 
@@ -71,6 +82,7 @@ class ChatGlmEngine:
         model = modelfile.read(path)
         self._dialect: Dialect = dialect_of(model)
         self.capabilities = Capabilities(
+            images=model.vision is not None,
             tools=self._dialect.tools,
             tool_choice_required=self._dialect.tools,
             top_k=True,
@@ -88,6 +100,7 @@ class ChatGlmEngine:
             memory=available_memory(),
         )
         self.on_fault: Callable[[str | None], None] = lambda _: None
+        self._pictures = _pictures(model.vision, options) if model.vision else None
         self._pool = Pool(
             self._worker_starter(path),
             workers=self.plan.workers,
@@ -101,8 +114,10 @@ class ChatGlmEngine:
         await self._pool.start()
 
     async def aclose(self) -> None:
-        """Ends all workers."""
+        """Ends all workers, and what decodes images."""
         await self._pool.aclose()
+        if self._pictures is not None:
+            await self._pictures.aclose()
 
     def _tell_fault(self, fault: str | None) -> None:
         self.on_fault(fault)
@@ -123,7 +138,7 @@ class ChatGlmEngine:
         room = self.context_length - len(prompt.ids)
         if room < 1:
             raise self._too_long(str(len(prompt.ids)))
-        job = self._job(request, prompt, room)
+        job = self._job(request, prompt, room, await self._picture(prompt))
         usage = Usage(prompt_tokens=len(prompt.ids))
         started = False
         choices = [self._choice(job, request, index) for index in range(request.n or 1)]
@@ -151,12 +166,20 @@ class ChatGlmEngine:
                 if answer.ended:
                     return
 
-    def _job(self, request: ChatCompletionRequest, prompt: Prompt, room: int) -> Job:
+    async def _picture(self, prompt: Prompt) -> Picture | None:
+        placed = prompt.image
+        if placed is None or self._pictures is None:
+            return None
+        pixels = await self._pictures.pixels(placed.image, placed.field)
+        return Picture(pixels, at=placed.at, patch=prompt.ids[placed.at])
+
+    def _job(self, request: ChatCompletionRequest, prompt: Prompt, room: int, picture: Picture | None) -> Job:
         defaults = self._options.defaults
         temperature = request.temperature if request.HasField("temperature") else defaults.temperature
         top_p = request.top_p if request.HasField("top_p") else defaults.top_p
         return Job(
-            ids=prompt.ids,
+            ids=picture.named(prompt.ids) if picture else prompt.ids,
+            picture=picture,
             openings=prompt.openings,
             limit=min(request.max_completion_tokens or room, room),
             stop_ids=() if request.ignore_eos else tuple(self._dialect.stop_ids),
@@ -195,3 +218,8 @@ class ChatGlmEngine:
             "tokens. Please shorten the messages.",
             field="messages",
         )
+
+
+def _pictures(vision: Vision, options: ChatGlmOptions) -> Pictures:
+    decoders = Decoders(at_once=min(_DECODERS, options.cpus), queue_limit=options.queue_limit)
+    return Pictures(size=vision.image_size, fetcher=Fetcher(options.image_hosts), decoders=decoders)

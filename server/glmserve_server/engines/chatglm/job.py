@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from glmserve_server.engines.chatglm.picture import Picture
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
@@ -14,6 +16,8 @@ class Job:
     sampling: dict[str, float | int | bool]
     openings: tuple[tuple[int, ...], ...] = ()
     """The answer must begin with one of these; empty: with what it likes."""
+    picture: Picture | None = None
+    """What the prompt shows; `ids` have its name in the place of its first token."""
     cache_key: str = ""
     """Jobs with the same key are likely to share a prefix."""
 

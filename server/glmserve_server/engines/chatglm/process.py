@@ -50,6 +50,7 @@ class WorkerProcess:
         self._bell = bell
         self._runs = 0
         self._prefill_seconds = 0.0
+        self._picture_seconds = 0.0
         self.connection, theirs = multiprocessing.Pipe()
         with theirs:
             self._process = _spawned(theirs.fileno(), model, context_length, threads, reuse)
@@ -71,7 +72,7 @@ class WorkerProcess:
         if frame is None or "ready" not in frame:
             self.close()
             raise ModelUnavailable(f"{self._model}: cannot be loaded: {(frame or {}).get('error')}")
-        self._prefill_seconds = frame["ready"]
+        self._prefill_seconds, self._picture_seconds = frame["ready"], frame["picture"]
 
     def run(self, job: Job, cancelled: threading.Event) -> Iterator[Begun | int | End]:
         """That the run has begun, the tokens of the answer as they come, then its end.
@@ -80,6 +81,7 @@ class WorkerProcess:
         because it did not end, `WorkerFault` when the library gives up.
         """
         self._runs += 1
+        picture = job.picture
         self._send(
             {
                 "run": self._runs,
@@ -88,8 +90,11 @@ class WorkerProcess:
                 "stop": job.stop_ids,
                 "sampling": job.sampling,
                 "openings": job.openings,
+                "picture": {"at": picture.at, "patch": picture.patch} if picture else None,
             }
         )
+        if picture:
+            self._send_bytes(picture.pixels)
         self._poll.register(self._bell.fileno(), select.POLLIN)
         try:
             yield from self._answer(job, cancelled)
@@ -97,7 +102,7 @@ class WorkerProcess:
             self._poll.unregister(self._bell.fileno())
 
     def _answer(self, job: Job, cancelled: threading.Event) -> Iterator[Begun | int | End]:
-        deadline = time.monotonic() + self._silence + len(job.ids) * self._prefill_seconds * _SLOWER
+        deadline = time.monotonic() + self._silence + self._prompt_seconds(job) * _SLOWER
         asked = False
         while True:
             if cancelled.is_set() and not asked:
@@ -118,6 +123,9 @@ class WorkerProcess:
                 if not asked:
                     deadline = time.monotonic() + self._silence
                 yield frame["token"]
+
+    def _prompt_seconds(self, job: Job) -> float:
+        return len(job.ids) * self._prefill_seconds + (self._picture_seconds if job.picture else 0)
 
     def kill(self) -> None:
         """Ends the process at once."""
@@ -140,8 +148,11 @@ class WorkerProcess:
         return WorkerLost(f"the worker process {how}")
 
     def _send(self, frame: dict[str, Any]) -> None:
+        self._send_bytes(json.dumps(frame).encode())
+
+    def _send_bytes(self, data: bytes) -> None:
         try:
-            self.connection.send_bytes(json.dumps(frame).encode())
+            self.connection.send_bytes(data)
         except BlockingIOError:
             raise self._killed(f"the worker process took nothing for {self._silence:g} seconds") from None
         except OSError:

@@ -3,10 +3,13 @@
 Started as `python -m glmserve_server.engines.chatglm.worker FD MODEL CONTEXT REUSE`; FD is one end of a
 `multiprocessing.Pipe`, REUSE is 1 or 0. Both ends send frames of JSON:
 
-    → {"run": k, "ids": [...], "limit": n, "stop": [...], "sampling": {...}, "openings": [[...], ...]}
-                                                                     run this prompt, the k-th
+    → {"run": k, "ids": [...], "limit": n, "stop": [...], "sampling": {...}, "openings": [[...], ...], "picture": p}
+                                                                     run this prompt, the k-th; p is null or
+                                                                     {"at": i, "patch": id}, and then the next frame
+                                                                     is no JSON but the picture's pixels
     → {"cancel": k}                                                  stop that run, within one token
-    ← {"ready": seconds}                                             the model is loaded; a prompt token costs so much
+    ← {"ready": seconds, "picture": seconds}                         the model is loaded; a prompt token costs so much,
+                                                                     and a picture besides its tokens
     ← {"begun": n}                                                   the run begins; n ids of the prompt are cached
     ← {"token": id}                                                  the next token, stop tokens left out
     ← {"end": "stop" | "length" | "cancel", "token": id or null}     the run has ended
@@ -15,6 +18,7 @@ Started as `python -m glmserve_server.engines.chatglm.worker FD MODEL CONTEXT RE
 A separate process, because the library holds the GIL for as long as it computes and aborts its process on many faults.
 """
 
+import contextlib
 import ctypes
 import json
 import select
@@ -25,6 +29,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
+from glmserve_server.engines.chatglm.picture import Picture
 from glmserve_server.engines.chatglm.sequence import Sequence
 
 Frame = dict[str, Any]
@@ -45,10 +50,12 @@ def main(descriptor: str, model: str, context_length: str, reuse: str) -> None:
     except Exception as error:  # noqa: BLE001 (the library raises what it likes; the server gets the text)
         link.send({"error": f"{error}"})
         return
-    link.send({"ready": sequence.prefill_seconds})
-    while (frame := link.receive()) is not None:
-        if "run" in frame:
-            run(frame, sequence, link)
+    link.send({"ready": sequence.costs.prefill, "picture": sequence.costs.picture})
+    with contextlib.suppress(EOFError):
+        while (frame := link.receive()) is not None:
+            if "run" in frame:
+                picture = Picture(link.receive_bytes(), **frame["picture"]) if frame["picture"] else None
+                run(frame, picture, sequence, link)
 
 
 class Link:
@@ -71,6 +78,10 @@ class Link:
             return None
         return frame
 
+    def receive_bytes(self) -> bytes:
+        """Waits for a frame that is no JSON. Raises EOFError when the server is gone."""
+        return self._connection.recv_bytes()
+
     def cancelled(self, run: int) -> bool:
         """Whether the run is to stop, because the server says so or is gone. Does not wait."""
         while self._poll.poll(0):
@@ -80,19 +91,19 @@ class Link:
         return False
 
 
-def run(job: Frame, sequence: Sequence, link: Link) -> None:
+def run(job: Frame, picture: Picture | None, sequence: Sequence, link: Link) -> None:
     """Runs a prompt and sends its tokens and its end."""
     try:
-        for frame in _frames(job, sequence, link):
+        for frame in _frames(job, picture, sequence, link):
             link.send(frame)
     except (RuntimeError, IndexError) as error:
         sequence.forget()
         link.send({"error": f"chatglm-cpp: {error}"})
 
 
-def _frames(job: Frame, sequence: Sequence, link: Link) -> Iterator[Frame]:
+def _frames(job: Frame, picture: Picture | None, sequence: Sequence, link: Link) -> Iterator[Frame]:
     stops, left = frozenset(job["stop"]), job["limit"]
-    yield {"begun": sequence.begin(job["ids"])}
+    yield {"begun": sequence.begin(job["ids"], picture)}
     for token in sequence.tokens(job["sampling"], job["openings"]):
         if link.cancelled(job["run"]):
             yield {"end": "cancel", "token": None}

@@ -1,0 +1,131 @@
+"""The process that decodes one picture, and ends.
+
+Started as `python -I -m glmserve_server.images.decoder`. Reads from standard input the wanted size (4 bytes,
+little-endian) and then the file to its end. Writes to standard output `+` and the pixels, or `-` and why there are
+none, in UTF-8. The pixels are those of a square of that size: its rows, three bytes a pixel, red, green, blue.
+
+A picture is squeezed into the square with bicubic interpolation, as in the model card's transform (zai-org's glm-4v-9b,
+`tokenization_chatglm.py`). What shines through is white. The orientation that a camera has noted is applied, colour
+profiles are not.
+
+Whatever a file makes a decoder do, it does it here: the process has nothing but these two pipes, can open nothing, and
+may take little memory and time.
+"""
+
+import copy
+import ctypes
+import io
+import resource
+import signal
+import sys
+from typing import Final
+
+from PIL import Image, MpoImagePlugin, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+from PIL.Image import Resampling, Transpose
+
+from glmserve_server.images import limits
+
+FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF")
+
+_NEEDED: Final = (copy, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin)
+"""What Pillow imports when it reads a JPEG file of some cameras, a camera's notes, WebP: no file can be opened then."""
+
+_ORIENTATION: Final = 0x0112
+# What undoes an orientation (TIFF 6.0, tag Orientation).
+_UPRIGHT: Final = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+
+_SIXTEEN_BITS: Final = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NO_NEW_PRIVS: Final = 38
+
+
+def main() -> None:
+    """Decodes what standard input holds."""
+    Image.preinit()
+    _confine()
+    size = int.from_bytes(sys.stdin.buffer.read(4), "little")
+    if not size:  # the server is gone, or wants nothing
+        return
+    try:
+        answer = b"+" + decoded(sys.stdin.buffer.read(), size)
+    except _TooLarge as large:
+        answer = b"-" + f"{large}".encode()
+    except MemoryError:
+        answer = f"-needs more than the {limits.MAX_MEMORY >> 20} MiB of memory that decoding may take".encode()
+    except UnidentifiedImageError:
+        answer = b"-is damaged or cut short: its head cannot be read"
+    except OSError as error:
+        answer = b"-" + _damaged("" if error.errno else str(error))
+    except Exception as error:  # noqa: BLE001 (decoders raise what they like: the picture is at fault)
+        answer = b"-" + _damaged(str(error))
+    sys.stdout.buffer.write(answer)
+    sys.stdout.buffer.flush()
+
+
+def _damaged(how: str) -> bytes:
+    """In Pillow's words, which hold nothing of the picture but numbers and names of its parts."""
+    return ("is damaged or cut short" + (f": {how}" if how else ""))[:200].encode("utf-8", "replace")
+
+
+class _TooLarge(Exception):
+    """The picture has too many pixels."""
+
+
+def decoded(data: bytes, size: int) -> bytes:
+    """The pixels of a picture, squeezed into a square. Raises whatever a decoder raises."""
+    Image.MAX_IMAGE_PIXELS = None  # our own limit is checked instead
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        width, height = image.size
+        if width * height > limits.MAX_PIXELS:
+            raise _TooLarge(f"has {width} × {height} pixels, more than {limits.MAX_PIXELS // 1_000_000} million")
+        image.load()
+        square = _square(image, size)
+        turned = _UPRIGHT.get(_orientation(image))
+    return (square if turned is None else square.transpose(turned)).tobytes()
+
+
+def _square(image: Image.Image, size: int) -> Image.Image:
+    if image.mode in _SIXTEEN_BITS:
+        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    if not image.has_transparency_data:
+        return image.convert("RGB").resize((size, size), Resampling.BICUBIC)
+    white = Image.new("RGBA", (size, size), "white")
+    white.alpha_composite(image.convert("RGBA").resize((size, size), Resampling.BICUBIC))
+    return white.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 (damaged notes do not damage the picture)
+        return 1
+
+
+def _confine() -> None:
+    """Takes from this process what a picture does not need. When the server dies, this process does too (Linux)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    for kind, most in (
+        (resource.RLIMIT_AS, limits.MAX_MEMORY),
+        (resource.RLIMIT_CPU, limits.CPU_SECONDS),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NPROC, 0),
+        (resource.RLIMIT_NOFILE, 0),  # those that are open stay so
+    ):
+        resource.setrlimit(kind, (most, most))
+
+
+if __name__ == "__main__":
+    main()
