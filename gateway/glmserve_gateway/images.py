@@ -14,8 +14,16 @@ from glmserve_gateway.values import mapping, one_of, required, string
 MAX_IMAGE_BYTES = 20 * 1024 * 1024
 """The largest picture after decoding; the contract's limit."""
 
-_DATA_URL = re.compile(r"data:image/[\w.+-]+(?:;[\w.+-]+=[\w.+-]+)*;base64,", re.ASCII | re.IGNORECASE)
+_LONGEST_HEAD = 256
+"""Characters of a URL before what it says."""
+
+# That it is an image is declared or left open; of which kind does not count, because the server looks for itself.
+_DATA_URL = re.compile(
+    r"data:(?:image/[\w.+-]+|application/octet-stream)?(?:;[\w.+-]+=[\w.+-]+)*;base64,", re.ASCII | re.IGNORECASE
+)
 _REMOTE_URL = re.compile(r"https?://", re.IGNORECASE)
+_URL = re.compile(r"[a-z][a-z0-9.+-]*:", re.IGNORECASE)
+_WANTED = "an https:, http: or data:image/…;base64, URL, or a picture in base64"
 _DETAIL = one_of(
     {
         "auto": content_pb2.Image.DETAIL_AUTO,
@@ -37,19 +45,22 @@ def image(value: Json, path: str) -> content_pb2.Image:
 def _source(url: str, path: str) -> content_pb2.Image:
     if _REMOTE_URL.match(url):
         return content_pb2.Image(url=url)
-    if header := _DATA_URL.match(url):
-        return content_pb2.Image(data=_decode(url[header.end() :], path))
-    wanted = "an https:, http: or data:image/…;base64, URL"
-    raise InvalidRequest(f"{path} must be {wanted}, not {quote(url)}", path)
+    if head := _DATA_URL.match(url, 0, _LONGEST_HEAD):
+        return content_pb2.Image(data=_decode(url[head.end() :], path))
+    if not url or _URL.match(url, 0, _LONGEST_HEAD):
+        raise InvalidRequest(f"{path} must be {_WANTED}, not {quote(url)}", path)
+    return content_pb2.Image(data=_decode(url, path))  # as Zhipu's SDKs send it
 
 
 def _decode(encoded: str, path: str) -> bytes:
+    if any(space in encoded for space in "\n\r "):  # the lines of MIME
+        encoded = "".join(encoded.split())
     if len(encoded) // 4 * 3 > MAX_IMAGE_BYTES + 2:
         raise InvalidRequest(f"{path} holds a picture larger than {MAX_IMAGE_BYTES // 2**20} MiB", path)
     try:
         data = binascii.a2b_base64(encoded, strict_mode=True)
     except ValueError as error:
-        raise InvalidRequest(f"{path} is not valid base64: {error}", path) from None
+        raise InvalidRequest(f"{path} must be {_WANTED}, but it is not valid base64: {error}", path) from None
     if not data:
         raise InvalidRequest(f"{path} holds an empty picture", path)
     if len(data) > MAX_IMAGE_BYTES:
