@@ -121,7 +121,7 @@ def test_the_place_is_checked_before_the_work(tmp_path: Path) -> None:
 def test_what_is_to_be_installed_is_said(tmp_path: Path) -> None:
     source, modules = checkpoint(tmp_path / "glm"), tmp_path / "modules"
     modules.mkdir()
-    for name in ("torch", "transformers", "tabulate", "tqdm", "sentencepiece"):
+    for name in ("torch", "transformers", "tabulate", "tqdm"):
         (modules / f"{name}.py").touch()
     metadata = modules / "transformers-5.0.0.dist-info" / "METADATA"
     metadata.parent.mkdir()

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Final
 from glmserve_server.conversion.errors import ConversionError
 from glmserve_server.conversion.kind import Kind
 
-_NEEDED: Final = ("torch", "transformers", "tabulate", "tqdm", "sentencepiece")
+_NEEDED: Final = ("torch", "transformers", "tabulate", "tqdm")
 _INSTALL: Final = "pip install 'glmserve-server[convert]'"
 _LOADERS: Final = ("AutoModel", "AutoModelForCausalLM")
 _QUIET: Final = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
