@@ -1,5 +1,6 @@
 """`glmserve convert` makes model files of Hugging Face checkpoints, and leaves nothing half done."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -23,6 +24,9 @@ TRUST = "--trust-remote-code"
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
 needs_torch = pytest.mark.torch
+
+# Every conversion is a process that loads PyTorch and transformers: seconds, on a busy machine a minute.
+pytestmark = pytest.mark.timeout(300)
 
 
 def environment(tmp_path: Path, **more: str) -> dict[str, str]:
@@ -139,7 +143,8 @@ def test_what_is_to_be_installed_is_said(tmp_path: Path) -> None:
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded model as a checkpoint. Tests leave it as it is."""
     pytest.importorskip("torch", reason="left out: the conversion of checkpoints, which needs PyTorch")
-    pytest.importorskip("transformers", reason="left out: the conversion of checkpoints, which needs transformers")
+    if importlib.util.find_spec("transformers") is None:  # which takes seconds to import
+        pytest.skip("left out: the conversion of checkpoints, which needs transformers")
     folder = tmp_path_factory.mktemp("checkpoint")
     write_checkpoint(folder, EMBEDDED[MODEL])
     return folder
