@@ -6,6 +6,7 @@ A message that begins with a slash is a command:
     /fail after N    fails after N words
     /slow            goes on for ever, a word every 10 ms
     /count N         says the numbers from 1 to N as fast as it can
+    /count N at R    says them at R words a second; late ones follow at once
 
 A word and the space before it is a token.
 """
@@ -103,6 +104,12 @@ async def _script(request: ChatCompletionRequest) -> AsyncIterator[str]:
             for index in range(1, int(number) + 1):
                 yield f" {index}"
                 await asyncio.sleep(0)
+        case ["/count", number, "at", rate] if number.isdecimal() and rate.isdecimal() and int(rate):
+            loop = asyncio.get_running_loop()
+            begun = loop.time()
+            for index in range(1, int(number) + 1):
+                await asyncio.sleep(begun + index / int(rate) - loop.time())
+                yield f" {index}"
         case _:
             for word in _words(text):
                 yield word
