@@ -5,6 +5,7 @@ from __future__ import annotations  # the stubs make generic what grpc does not
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
@@ -73,17 +74,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 _observed(name, context),
                 contextlib.aclosing(handler(request, context)) as responses,
             ):
-                async for response in responses:
-                    await self._write(response, context)
+                await _Writing(context, self._stall_limit).write_all(responses)
 
         return call
-
-    async def _write(self, response: Any, context: Context) -> None:
-        try:
-            async with asyncio.timeout(self._stall_limit):
-                await context.write(response)
-        except TimeoutError:
-            raise DeadlineExceeded(f"Nothing of the answer was taken for {self._stall_limit:g} seconds.") from None
 
     @contextlib.asynccontextmanager
     async def _counted(self) -> AsyncIterator[None]:
@@ -93,6 +86,46 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         finally:
             self.running -= 1
             self._idle.set()
+
+
+class _Writing:
+    """Writes an answer, and gives it up when a write takes longer than `limit` seconds.
+
+    A timer for each write would cost about as much as the rest of it. There is one, which looks from time to time.
+    """
+
+    def __init__(self, context: Context, limit: float) -> None:
+        self._context = context
+        self._limit = limit
+        self._loop = asyncio.get_running_loop()
+        self._timeout = asyncio.timeout(None)
+        self._begun = math.inf
+        """When the write that runs was begun; infinity while none runs."""
+        self._look()
+
+    async def write_all(self, responses: AsyncIterator[Any]) -> None:
+        """Raises `DeadlineExceeded`."""
+        try:
+            async with self._timeout:
+                async for response in responses:
+                    self._begun = self._loop.time()
+                    await self._context.write(response)
+                    self._begun = math.inf
+        except TimeoutError:
+            if not self._timeout.expired():
+                raise
+            raise DeadlineExceeded(f"Nothing of the answer was taken for {self._limit:g} seconds.") from None
+        finally:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        """Ends a write that takes too long; otherwise looks again when one can have become too long."""
+        now = self._loop.time()
+        due = min(self._begun, now) + self._limit
+        if due <= now:
+            self._timeout.reschedule(now)
+        else:
+            self._timer = self._loop.call_at(due, self._look)
 
 
 @contextlib.asynccontextmanager
