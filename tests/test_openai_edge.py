@@ -179,7 +179,7 @@ async def test_grpc_web_gives_a_stream(http: httpx.AsyncClient) -> None:
     response = await http.post("/glmserve.v1.ChatService/StreamChatCompletion", content=body, headers=GRPC_WEB)
     messages, trailers = frames(response.content)
     events = [chat_pb2.StreamChatCompletionResponse.FromString(message) for message in messages]
-    assert [event.WhichOneof("event") for event in events] == ["started", *["text"] * 3, "finished", "usage"]
+    assert [event.WhichOneof("event") for event in events] == ["started", "text", "finished", "usage"]
     assert "".join(event.text.text for event in events) == "hello big world"
     assert "grpc-status:0" in trailers
 

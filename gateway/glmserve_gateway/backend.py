@@ -19,8 +19,11 @@ class Backend(Protocol):
 
     def stream_chat_completion(
         self, request: chat_pb2.ChatCompletionRequest, /
-    ) -> AsyncGenerator[chat_pb2.StreamChatCompletionResponse, None]:
-        """The answer as it is made, `started` first. `aclose` stops the model. Errors raise, in any place."""
+    ) -> AsyncGenerator[Sequence[chat_pb2.StreamChatCompletionResponse], None]:
+        """The answer as it is made, `started` first, `usage` last, in lists (never empty) of what is ready together.
+
+        `aclose` stops the model. Errors raise, in any place.
+        """
         ...
 
     def list_models(self) -> Sequence[model_pb2.Model]:

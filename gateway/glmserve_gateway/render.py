@@ -75,8 +75,12 @@ class ChunkRenderer:
         self._include_usage = include_usage
         self._functions = functions
 
+    def render_all(self, events: Iterable[chat_pb2.StreamChatCompletionResponse]) -> bytes:
+        """The bytes for some events, one after the other."""
+        return b"".join(map(self.render, events))
+
     def render(self, event: chat_pb2.StreamChatCompletionResponse) -> bytes:
-        """The bytes for an event; empty for one that the caller has not asked to see."""
+        """The bytes for an event; empty for one that the caller does not see. The usage, the last, ends with `DONE`."""
         match event.WhichOneof("event"):
             case "text":
                 return self._text(event.text)
@@ -90,10 +94,15 @@ class ChunkRenderer:
             case "finished":
                 reason = _finish_reason(event.finished.finish_reason, self._functions)
                 return self._delta(event.finished.choice_index, {}, finish_reason=reason)
-            case "usage" if self._include_usage:
-                return self._head + b'],"usage":' + orjson.dumps(_usage(event.usage)) + b"}\n\n"
+            case "usage":
+                return self._usage(event.usage) + DONE
             case _:
                 return b""
+
+    def _usage(self, usage: chat_pb2.Usage) -> bytes:
+        if not self._include_usage:
+            return b""
+        return self._head + b'],"usage":' + orjson.dumps(_usage(usage)) + b"}\n\n"
 
     def _text(self, delta: chat_pb2.TextDelta) -> bytes:
         begin = self._text_begin.get(delta.choice_index)

@@ -80,19 +80,19 @@ class OpenAIServicer(openai_pb2_grpc.OpenAIServiceServicer):
 
     async def _events(self, call: ChatCall, context: Context) -> AsyncGenerator[HttpBody, None]:
         began = perf_counter()
-        async with aclosing(self._backend.stream_chat_completion(call.request)) as events:
-            started = (await anext(events)).started
+        async with aclosing(self._backend.stream_chat_completion(call.request)) as answer:
+            events = await anext(answer)
+            started = events[0].started
             chunks = render.ChunkRenderer(started, include_usage=call.include_usage, functions=call.functions)
-            content_type = render.EVENTS_TYPE
-            async for event in events:
-                if not (data := chunks.render(event)):
-                    continue
-                if content_type:
-                    ignored = (*call.given_names(started.ignored), *call.ignored)
-                    await _send_head(context, began, ignored, ("cache-control", "no-cache"))
-                yield HttpBody(content_type=content_type, data=data)
-                content_type = ""
-            yield HttpBody(content_type=content_type, data=render.DONE)
+            while not (data := chunks.render_all(events)):  # an error can set the HTTP status until there is something
+                events = await anext(answer)
+            await _send_head(
+                context, began, (*call.given_names(started.ignored), *call.ignored), ("cache-control", "no-cache")
+            )
+            yield HttpBody(content_type=render.EVENTS_TYPE, data=data)
+            async for events in answer:
+                if data := chunks.render_all(events):
+                    yield HttpBody(data=data)
 
     async def _body(self, context: Context, make: Callable[[], bytes]) -> HttpBody:
         began = perf_counter()

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from itertools import groupby
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.status_pb2 import Status
@@ -22,7 +23,9 @@ from glmserve.v1.message_pb2 import Message
 from glmserve.v1.model_pb2 import Model
 from glmserve.v1.token_pb2 import CountTokensRequest, CountTokensResponse
 from glmserve_server import calls, errors, fates, validation
+from glmserve_server.ahead import Ahead
 from glmserve_server.catalogue import Catalogue, Entry
+from glmserve_server.engines.engine import Events
 from glmserve_server.errors import DeadlineExceeded, InvalidArgument, ServeError, ShuttingDown
 
 
@@ -33,32 +36,33 @@ class Chat:
         self._catalogue = catalogue
         self._time_limit = time_limit
         self._refuse_unsupported = refuse_unsupported
-        self._waits: set[asyncio.Timeout] = set()
+        self._answers: set[Ahead[StreamChatCompletionResponse]] = set()
         self._cut = False
 
     async def create_chat_completion(self, request: ChatCompletionRequest, /) -> CreateChatCompletionResponse:
         """The whole answer."""
         fold = Fold()
-        async with contextlib.aclosing(self.stream_chat_completion(request)) as events:
-            async for event in events:
-                fold.add(event)
+        async with contextlib.aclosing(self.stream_chat_completion(request)) as answer:
+            async for events in answer:
+                for event in events:
+                    fold.add(event)
         return fold.response()
 
     async def stream_chat_completion(
         self, request: ChatCompletionRequest, /
-    ) -> AsyncGenerator[StreamChatCompletionResponse, None]:
-        """The answer as it is made; closing the generator stops the model."""
+    ) -> AsyncGenerator[list[StreamChatCompletionResponse], None]:
+        """The answer as it is made, in lists of what is ready; closing the generator stops the model."""
         entry = self._catalogue.find(request.model)
         calls.note(model=entry.id)
         ignored = self._checked(request, entry)
-        deadline = asyncio.get_running_loop().time() + self._time_limit
-        async with contextlib.aclosing(entry.engine.generate(request)) as events:
-            while (event := await self._next(events, deadline)) is not None:
-                if event.HasField("started"):
-                    _complete(event.started, entry, ignored)
-                elif event.HasField("usage"):
-                    calls.note(prompt_tokens=event.usage.prompt_tokens, completion_tokens=event.usage.completion_tokens)
-                yield event
+        async with self._running(entry.engine.generate(request)) as answer:
+            async for events in answer:
+                if events[0].HasField("started"):
+                    _complete(events[0].started, entry, ignored)
+                if events[-1].HasField("usage"):
+                    usage = events[-1].usage
+                    calls.note(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
+                yield _joined(events)
 
     async def count_tokens(self, request: CountTokensRequest, /) -> CountTokensResponse:
         """The size of a conversation."""
@@ -75,8 +79,8 @@ class Chat:
     def cut_short(self) -> None:
         """Makes all answers that run, and all to come, end with `ShuttingDown`."""
         self._cut = True
-        for wait in self._waits:
-            wait.reschedule(asyncio.get_running_loop().time())
+        for answer in self._answers:
+            answer.fail(_shutting_down())
 
     def list_models(self) -> Sequence[Model]:
         """All models."""
@@ -97,25 +101,23 @@ class Chat:
         validation.check(request)
         return fates.settle(request, entry.engine.capabilities, refuse=self._refuse_unsupported)
 
-    async def _next(
-        self, events: AsyncGenerator[StreamChatCompletionResponse, None], deadline: float
-    ) -> StreamChatCompletionResponse | None:
+    @contextlib.asynccontextmanager
+    async def _running(self, events: Events) -> AsyncIterator[Ahead[StreamChatCompletionResponse]]:
+        """Reads an answer until it ends, or takes too long, or is cut short."""
         if self._cut:
-            raise ShuttingDown("The server is shutting down and ends this answer.")
-        wait = asyncio.timeout_at(deadline)
-        self._waits.add(wait)
-        try:
-            async with wait:
-                return await anext(events, None)
-        except TimeoutError:
-            if self._cut:
-                raise ShuttingDown("The server is shutting down and ends this answer.") from None
-            raise DeadlineExceeded(f"The answer took longer than {self._time_limit:g} seconds.") from None
-        except ServeError as error:
-            calls.note(error=type(error).__name__)  # over HTTP it may come too late to be the call's status
-            raise
-        finally:
-            self._waits.discard(wait)
+            raise _shutting_down()
+        late = DeadlineExceeded(f"The answer took longer than {self._time_limit:g} seconds.")
+        async with Ahead(events) as answer:
+            timer = asyncio.get_running_loop().call_later(self._time_limit, answer.fail, late)
+            self._answers.add(answer)
+            try:
+                yield answer
+            except ServeError as error:
+                calls.note(error=type(error).__name__)  # over HTTP it may come too late to be the call's status
+                raise
+            finally:
+                self._answers.discard(answer)
+                timer.cancel()
 
 
 class Fold:
@@ -184,3 +186,26 @@ def _complete(started: Started, entry: Entry, ignored: list[str]) -> None:
     started.model = entry.id
     started.created.CopyFrom(Timestamp(seconds=int(time.time())))
     started.ignored.extend(ignored)
+
+
+def _shutting_down() -> ShuttingDown:
+    return ShuttingDown("The server is shutting down and ends this answer.")
+
+
+def _joined(events: Iterable[StreamChatCompletionResponse]) -> list[StreamChatCompletionResponse]:
+    """The same answer in fewer events: pieces of a text that follow each other become one piece."""
+    joined = []
+    for place, pieces in groupby(events, _place):
+        first, *others = pieces
+        joined.append(first)
+        if place is None:
+            joined.extend(others)
+        elif others:
+            first.text.text = "".join([first.text.text, *(piece.text.text for piece in others)])
+            first.text.logprobs.extend(logprob for piece in others for logprob in piece.text.logprobs)
+    return joined
+
+
+def _place(event: StreamChatCompletionResponse) -> int | None:
+    """The choice that a piece of text belongs to; None for all that is no text."""
+    return event.text.choice_index if event.HasField("text") else None

@@ -34,9 +34,10 @@ class ChatServicer(chat_pb2_grpc.ChatServiceServicer):
         self, request: ChatCompletionRequest, context: Context
     ) -> AsyncIterator[StreamChatCompletionResponse]:
         """The answer as it is made."""
-        async with contextlib.aclosing(self._chat.stream_chat_completion(request)) as events:
-            async for event in events:
-                yield event
+        async with contextlib.aclosing(self._chat.stream_chat_completion(request)) as answer:
+            async for events in answer:
+                for event in events:
+                    yield event
 
 
 class ModelServicer(model_pb2_grpc.ModelServiceServicer):
