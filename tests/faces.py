@@ -1,5 +1,6 @@
 """One chat call over either face, with the same words for what comes back."""
 
+import base64
 import json
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from running import Glmserve
 from glmserve.v1 import chat_pb2, message_pb2, tool_pb2
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.chat_pb2_grpc import ChatServiceStub
-from glmserve.v1.content_pb2 import ContentPart
+from glmserve.v1.content_pb2 import ContentPart, Image
 from glmserve.v1.message_pb2 import Message, ToolCall
 from glmserve.v1.tool_pb2 import AllowedTools, FunctionTool, Tool, ToolChoice
 
@@ -39,6 +40,7 @@ class Reply:
     completion_tokens: int = 0
     ignored: list[str] = field(default_factory=list)
     call_ids: list[str] = field(default_factory=list, compare=False)
+    cached_tokens: int = field(default=0, compare=False)
 
     def add_call(self, index: int, call_id: str | None, name: str | None, arguments: str) -> None:
         """A piece of a call: the first names it, once and whole, the others do not."""
@@ -109,6 +111,7 @@ class GrpcFace:
             finish=_finish(choice.finish_reason),
             prompt_tokens=response.usage.prompt_tokens,
             completion_tokens=response.usage.completion_tokens,
+            cached_tokens=response.usage.cached_tokens,
             ignored=list(response.ignored),
         )
 
@@ -177,6 +180,7 @@ class HttpFace:
             finish=completion.choices[0].finish_reason,
             prompt_tokens=completion.usage.prompt_tokens,
             completion_tokens=completion.usage.completion_tokens,
+            cached_tokens=completion.usage.prompt_tokens_details.cached_tokens,
             ignored=_listed(raw.headers.get("x-glmserve-ignored")),
         )
 
@@ -224,13 +228,22 @@ def _message(turn: Turn) -> Message:
         turn = {"role": turn[0], "content": turn[1]}
     return Message(
         role=message_pb2.Role.Value(f"ROLE_{turn['role'].upper()}"),
-        content=[ContentPart(text=turn["content"])] if turn.get("content") is not None else [],
+        content=list(_parts(turn.get("content"))),
         tool_call_id=turn.get("tool_call_id"),
         tool_calls=[
             ToolCall(id=call["id"], name=call["function"]["name"], arguments_json=call["function"]["arguments"])
             for call in turn.get("tool_calls", [])
         ],
     )
+
+
+def _parts(content: Any) -> Iterator[ContentPart]:
+    for part in [{"type": "text", "text": content}] if isinstance(content, str) else content or ():
+        if part["type"] == "text":
+            yield ContentPart(text=part["text"])
+        else:
+            head, comma, data = part["image_url"]["url"].partition(";base64,")
+            yield ContentPart(image=Image(data=base64.b64decode(data)) if comma else Image(url=head))
 
 
 def _tool(tool: dict[str, Any]) -> Tool:
