@@ -107,7 +107,7 @@ class ChatGlm3Parser:
             self._held = body
             yield from self._begin(name)
         else:
-            yield from self._lead(self._held[: len(self._held) - len(front)])
+            yield from self._lead(self._held[: len(self._held) - len(front)], front)
             self._held, self._state, self._told = front, _State.TEXT, True
 
     def _undecided(self, front: str) -> bool:
@@ -127,13 +127,13 @@ class ChatGlm3Parser:
     def _interpreted(self, name: str) -> bool:
         return self._names[name] != name
 
-    def _lead(self, space: str) -> Iterator[Delta]:
+    def _lead(self, space: str, front: str) -> Iterator[Delta]:
         """White space before a line of text: not told after a call. A turn's first line is not part of its text, nor is
-        the space that the encoder puts before the rest."""
+        the space that the encoder puts before the rest. What two turns say is told as two lines."""
         if self._turn_begins:
             line, newline, rest = space.partition("\n")
             space = rest.removeprefix(" ") if newline else line
-            space = f"\n{space}" if self._told else space
+            space = f"\n{space}" if self._told and space + front else space
         if space and not self._after_call:
             yield Text(space)
         self._turn_begins = self._after_call = False
@@ -253,7 +253,7 @@ class ChatGlm3Parser:
             yield from self._without_call("", whole=whole)
             return
         if front or self._turn_begins or not self._after_call:
-            yield from self._lead(held[: len(held) - len(front)])
+            yield from self._lead(held[: len(held) - len(front)], front)
         if front:
             self._told = True
             yield Text(front)
