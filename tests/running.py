@@ -23,6 +23,10 @@ class Glmserve:
         self._folder = tempfile.TemporaryDirectory(prefix="glmserve-test-")
         ready_file = Path(self._folder.name) / "ready.json"
         ports = ["--grpc-port", "0", *(["--port", "0"] if command == "up" else [])]
+        if (
+            "--threads" not in arguments
+        ):  # the library's threads wait for each other by spinning: hours, on a busy machine
+            arguments += ("--threads", "1")
         self._process = subprocess.Popen(
             [COMMAND, command, *ports, "--ready-file", str(ready_file), *arguments],
             stderr=subprocess.PIPE,

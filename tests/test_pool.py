@@ -60,6 +60,30 @@ def test_a_prompt_that_was_just_read_is_not_read_again(single: Glmserve) -> None
         assert completion.usage.prompt_tokens_details.cached_tokens == again.usage.cached_tokens
 
 
+ONE = {"max_completion_tokens": 1}
+
+
+def test_requests_of_one_key_go_to_the_worker_that_had_it_last() -> None:
+    one, two, other = (f"{word} " * 40 for word in ("Hello", "Paris", "seven"))
+    with Glmserve("serve", "--model", MODEL, "--workers", "2") as server:
+        for key, kept in (("a", two), ("b", one)):
+            asked(server, [one], prompt_cache_key="a", **ONE)
+            asked(server, [two], prompt_cache_key="b", **ONE)
+            asked(server, [other], prompt_cache_key=key, **ONE)
+            usage = asked(server, [kept], **ONE).usage
+            assert usage.cached_tokens == usage.prompt_tokens - 1
+
+
+def test_conversations_that_begin_alike_do_not_drive_each_other_out() -> None:
+    one, two = "Hello! " * 40, "Hello? " * 40
+    with Glmserve("serve", "--model", MODEL, "--workers", "2") as server:
+        for text in (one, two):
+            assert asked(server, [text], **ONE).usage.cached_tokens < 10
+        for text in (one, two, one, two):
+            usage = asked(server, [text], **ONE).usage
+            assert usage.cached_tokens == usage.prompt_tokens - 1
+
+
 @pytest.mark.parametrize("talk", TALKS)
 def test_answers_are_the_same_with_and_without_what_is_kept(single: Glmserve, talk: list[str]) -> None:
     with Glmserve("serve", "--model", MODEL, "--workers", "1", "--no-prefix-reuse") as forgetful:

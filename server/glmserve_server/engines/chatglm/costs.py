@@ -26,6 +26,14 @@ class Costs:
     picture: float
     """For a picture, besides its tokens; 0: the model sees none."""
 
+    def prompt(self, length: int, *, picture: bool) -> float:
+        """What a prompt of so many ids costs that is run at once."""
+        return length * self.prefill + (self.picture if picture else 0.0)
+
+    def saving(self, length: int, cached: int, *, picture: bool) -> float:
+        """What is saved when the first `cached` ids of a prompt need no work, and the others are run one by one."""
+        return max(0.0, self.prompt(length, picture=picture) - (length - cached) * self.step)
+
 
 def measure(library: Any, pipeline: Any, context_length: int) -> Costs:
     """Runs a short prompt, a step, and a picture if the model sees pictures and one is run in a moment.
@@ -35,7 +43,7 @@ def measure(library: Any, pipeline: Any, context_length: int) -> Costs:
     probe = _Probe(library, pipeline)
     length = min(_PROBE, context_length // 2)
     prefill = probe.best([1] * length) / length
-    step = probe.best([1] * (length + 1), past=length)
+    step = max(prefill, probe.best([1] * (length + 1), past=length))  # less can only be measured by accident
     return Costs(prefill=prefill, step=step, picture=_picture(probe, prefill, context_length))
 
 

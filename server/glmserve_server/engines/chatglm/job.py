@@ -57,6 +57,13 @@ Piece = int | Begun | End | WorkerLost | WorkerFault | ReaderStalled
 """A token, or one of the above."""
 
 
+def reusable(held: list[int], ids: list[int], picture: Picture | None) -> int:
+    """How many ids of a prompt need no work when a cache holds `held`. The last one always does, and so do all when a
+    picture comes after them, which can only be seen with the whole prompt."""
+    common = min(common_prefix(held, ids), len(ids) - 1)
+    return 0 if picture is not None and common <= picture.at else common
+
+
 def common_prefix(left: list[int], right: list[int]) -> int:
     """How many ids two sequences begin with in common."""
     low, high = 0, min(len(left), len(right))

@@ -22,7 +22,7 @@ AHEAD: Final = 64
 
 
 class Pool:
-    """Runs a job on the free worker that holds the longest part of its prompt already."""
+    """Runs a job on the free worker that saves most by what it holds of the prompt already."""
 
     def __init__(
         self,

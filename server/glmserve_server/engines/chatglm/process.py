@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
+from glmserve_server.engines.chatglm.costs import Costs
 from glmserve_server.engines.chatglm.job import Begun, End, Job, WorkerFault, WorkerLost
 from glmserve_server.errors import ModelUnavailable
 
@@ -49,8 +50,7 @@ class WorkerProcess:
         self._silence = silence
         self._bell = bell
         self._runs = 0
-        self._prefill_seconds = 0.0
-        self._picture_seconds = 0.0
+        self.costs = Costs(prefill=0.0, step=0.0, picture=0.0)
         self.connection, theirs = multiprocessing.Pipe()
         with theirs:
             self._process = _spawned(theirs.fileno(), model, context_length, threads, reuse)
@@ -72,7 +72,7 @@ class WorkerProcess:
         if frame is None or "ready" not in frame:
             self.close()
             raise ModelUnavailable(f"{self._model}: cannot be loaded: {(frame or {}).get('error')}")
-        self._prefill_seconds, self._picture_seconds = frame["ready"], frame["picture"]
+        self.costs = Costs(**frame["ready"])
 
     def run(self, job: Job, cancelled: threading.Event) -> Iterator[Begun | int | End]:
         """That the run has begun, the tokens of the answer as they come, then its end.
@@ -102,7 +102,8 @@ class WorkerProcess:
             self._poll.unregister(self._bell.fileno())
 
     def _answer(self, job: Job, cancelled: threading.Event) -> Iterator[Begun | int | End]:
-        deadline = time.monotonic() + self._silence + self._prompt_seconds(job) * _SLOWER
+        needs = self.costs.prompt(len(job.ids), picture=job.picture is not None)
+        deadline = time.monotonic() + self._silence + needs * _SLOWER
         asked = False
         while True:
             if cancelled.is_set() and not asked:
@@ -123,9 +124,6 @@ class WorkerProcess:
                 if not asked:
                     deadline = time.monotonic() + self._silence
                 yield frame["token"]
-
-    def _prompt_seconds(self, job: Job) -> float:
-        return len(job.ids) * self._prefill_seconds + (self._picture_seconds if job.picture else 0)
 
     def kill(self) -> None:
         """Ends the process at once."""

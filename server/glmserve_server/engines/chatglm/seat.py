@@ -9,13 +9,17 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Final
 
-from glmserve_server.engines.chatglm.job import Job, ReaderStalled, WorkerFault, WorkerLost, common_prefix
+from glmserve_server.engines.chatglm.costs import Costs
+from glmserve_server.engines.chatglm.job import Job, ReaderStalled, WorkerFault, WorkerLost, reusable
 from glmserve_server.engines.chatglm.process import WorkerProcess
 from glmserve_server.engines.chatglm.run import Run
 from glmserve_server.errors import ModelUnavailable
 
 BACKOFF: Final = (0.0, 0.1, 0.5, 2.0, 5.0)
 """Seconds before a lost worker is started again: first, second, … time in a row."""
+
+_TRIFLE: Final = 0.1
+"""Savings below this part of a prompt's cost are not worth driving out what a worker holds."""
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +55,7 @@ class Seat:
         self._run: Run | None = None  # the loop's
         self._held: list[int] = []  # what the worker ran last
         self._key = ""
+        self._costs = Costs(prefill=0.0, step=0.0, picture=0.0)
         self.fault: str | None = None
         """Why there is no worker: it cannot be started, or dies again and again."""
         self.started: asyncio.Future[None] = self._loop.create_future()
@@ -58,9 +63,14 @@ class Seat:
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def promise(self, job: Job) -> tuple[int, bool]:
-        """How well the worker knows a job: the ids that it holds, and whether the cache key is its last."""
-        return common_prefix(self._held, job.ids), job.cache_key != "" and job.cache_key == self._key
+    def promise(self, job: Job) -> tuple[float, bool, int]:
+        """How good a place this is for a job: the seconds that what the worker holds would save, whether the cache key
+        is its last, and how little would be lost."""
+        length, picture = len(job.ids), job.picture is not None
+        saving = self._costs.saving(length, reusable(self._held, job.ids, job.picture), picture=picture)
+        if saving < self._costs.prompt(length, picture=picture) * _TRIFLE:
+            saving = 0.0
+        return saving, job.cache_key != "" and job.cache_key == self._key, -len(self._held)
 
     def take(self) -> None:
         """Reserves the seat."""
@@ -129,6 +139,7 @@ class Seat:
         except ModelUnavailable:
             self._process = None
             raise
+        self._costs = process.costs
         return process
 
     def _drive(self, process: WorkerProcess) -> tuple[WorkerLost | None, bool]:

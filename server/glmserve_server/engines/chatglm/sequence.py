@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from glmserve_server.engines.chatglm.costs import measure
-from glmserve_server.engines.chatglm.job import common_prefix
+from glmserve_server.engines.chatglm.job import reusable
 from glmserve_server.engines.chatglm.picture import Picture
 
 Openings = Collection[list[int]]
@@ -37,13 +37,9 @@ class Sequence:
 
     def begin(self, ids: list[int], picture: Picture | None = None) -> int:
         """Takes a prompt, and says how many of its ids the cache holds and need no work."""
-        common = min(common_prefix(self._ids[: self._past], ids), len(ids) - 1) if self._reuse else 0
-        if picture is not None and common <= picture.at:
-            common = 0  # a picture can only be seen with the whole prompt
-        costs = self.costs
-        whole = len(ids) * costs.prefill + (costs.picture if picture else 0)
-        saved = whole - (len(ids) - common) * costs.step
-        self._ids, self._past = ids, common if saved > 0 else 0
+        common = reusable(self._ids[: self._past], ids, picture) if self._reuse else 0
+        saves = self.costs.saving(len(ids), common, picture=picture is not None) > 0
+        self._ids, self._past = ids, common if saves else 0
         self._fed, self._image = self._for_the_library(picture)
         return self._past
 

@@ -8,8 +8,7 @@ Started as `python -m glmserve_server.engines.chatglm.worker FD MODEL CONTEXT RE
                                                                      {"at": i, "patch": id}, and then the next frame
                                                                      is no JSON but the picture's pixels
     → {"cancel": k}                                                  stop that run, within one token
-    ← {"ready": seconds, "picture": seconds}                         the model is loaded; a prompt token costs so much,
-                                                                     and a picture besides its tokens
+    ← {"ready": {...}}                                               the model is loaded; its `Costs`
     ← {"begun": n}                                                   the run begins; n ids of the prompt are cached
     ← {"token": id}                                                  the next token, stop tokens left out
     ← {"end": "stop" | "length" | "cancel", "token": id or null}     the run has ended
@@ -20,6 +19,7 @@ A separate process, because the library holds the GIL for as long as it computes
 
 import contextlib
 import ctypes
+import dataclasses
 import json
 import select
 import signal
@@ -50,7 +50,7 @@ def main(descriptor: str, model: str, context_length: str, reuse: str) -> None:
     except Exception as error:  # noqa: BLE001 (the library raises what it likes; the server gets the text)
         link.send({"error": f"{error}"})
         return
-    link.send({"ready": sequence.costs.prefill, "picture": sequence.costs.picture})
+    link.send({"ready": dataclasses.asdict(sequence.costs)})
     with contextlib.suppress(EOFError):
         while (frame := link.receive()) is not None:
             if "run" in frame:
