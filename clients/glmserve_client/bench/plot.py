@@ -1,14 +1,17 @@
 """A report as a picture: three small charts in one SVG file, made by hand."""
 
+import math
 from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any, Final
 
 from glmserve_client.bench.summary import Figures
 
-_WIDTH, _HEIGHT, _MARGIN = 300, 180, 48
+_WIDTH, _HEIGHT, _MARGIN, _SIDE = 300, 180, 48, 60
+_MOST_NAMES: Final = 8
+"""As many numbers of clients fit below a chart."""
 _FONT: Final = 'font-family="system-ui, sans-serif" font-size="12"'
-_COLOURS: Final = ("#1f6feb", "#d29922", "#cf222e")
+_COLOURS: Final = ("#1f6feb", "#9a6700", "#cf222e")
 
 Line = tuple[str, list[float | None]]
 """A name, and a value for each concurrency."""
@@ -23,15 +26,15 @@ def svg(report: Figures) -> str:
         ("Next token, ms", _percentiles(levels, "next_token_ms")),
     ]
     names = [str(level["concurrency"]) for level in levels]
-    width, height = len(charts) * (_WIDTH + 2 * _MARGIN), _HEIGHT + 3 * _MARGIN
+    width, height = len(charts) * (_WIDTH + 2 * _SIDE), _HEIGHT + 3 * _MARGIN
     title = escape(f"{report['model'] or 'the only model'} at {report['target']['address']}, {report['date']}")
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {_FONT} fill="#1f2328">',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
-        f'<text x="{_MARGIN}" y="24" font-size="14" font-weight="600">{title}</text>',
+        f'<text x="{_SIDE}" y="24" font-size="14" font-weight="600">{title}</text>',
     ]
     for place, (name, lines) in enumerate(charts):
-        parts += _chart(_MARGIN + place * (_WIDTH + 2 * _MARGIN), name, names, lines)
+        parts += _chart(_SIDE + place * (_WIDTH + 2 * _SIDE), name, names, lines)
     return "\n".join([*parts, "</svg>\n"])
 
 
@@ -48,8 +51,9 @@ def _chart(left: float, title: str, names: Sequence[str], lines: Sequence[Line])
     for share in (0, 0.25, 0.5, 0.75, 1):
         y = bottom - share * _HEIGHT
         yield f'<line x1="{left}" y1="{y:.1f}" x2="{left + _WIDTH}" y2="{y:.1f}" stroke="#d0d7de"/>'
-        yield f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end" fill="#656d76">{share * most:g}</text>'
-    for x, name in zip(places, names, strict=True):
+        yield f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end" fill="#656d76">{share * most:,g}</text>'
+    every = math.ceil(len(names) / _MOST_NAMES)
+    for x, name in list(zip(places, names, strict=True))[::every]:
         yield f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle" fill="#656d76">{name}</text>'
     yield f'<text x="{left + _WIDTH / 2}" y="{bottom + 36}" text-anchor="middle" fill="#656d76">clients</text>'
     for index, (name, values) in enumerate(lines):
@@ -70,8 +74,6 @@ def _line(points: Sequence[tuple[float, float]], colour: str) -> Iterator[str]:
 
 
 def _round_up(value: float) -> float:
-    """The next of 1, 2, 4, 8 times a power of ten, for an axis that ends above `value`."""
-    step = 10.0 ** len(str(int(value))) / 10 if value >= 1 else 0.1
-    while step < value:
-        step *= 2
-    return step
+    """The end of an axis for values up to `value`: one or two digits and zeros, so that its quarters are short too."""
+    unit = 10.0 ** math.floor(math.log10(max(value, 0.1)))
+    return next(step * unit for step in (1, 1.2, 1.6, 2, 3, 4, 6, 8, 10) if step * unit >= value)
