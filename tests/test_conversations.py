@@ -1,6 +1,7 @@
 """Conversations of any kind, over both faces: each is answered or refused with a reason, and no worker is lost."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from running import MODEL, Glmserve
 
+FAMILIES = sorted((Path(__file__).parent / "models").glob("*.bin"))
 NAMES = ("get_weather", "python", "f")
 TEXTS = st.one_of(
     st.sampled_from(
@@ -77,8 +79,9 @@ CHOICES = st.sampled_from(["none", "auto", "required", {"type": "function", "fun
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Glmserve]:
-    """A server that must have the same workers in the end."""
-    with Glmserve("up", "--model", MODEL) as server:
+    """A server of every family, which must have the same workers in the end."""
+    files = [argument for file in FAMILIES for argument in ("--model", str(file))]
+    with Glmserve("up", "--workers", "1", "--model", MODEL, *files) as server:
         workers = server.workers()
         yield server
         assert server.workers() == workers
@@ -90,8 +93,9 @@ def any_face(request: pytest.FixtureRequest, running: Glmserve) -> Iterator[Face
         yield way
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
+    model=st.sampled_from([MODEL, *(file.stem for file in FAMILIES)]),
     turns=st.lists(MESSAGES, min_size=1, max_size=6),
     tools=TOOLS,
     choice=st.one_of(st.none(), CHOICES),
@@ -99,11 +103,11 @@ def any_face(request: pytest.FixtureRequest, running: Glmserve) -> Iterator[Face
     temperature=st.sampled_from([0, 1.0]),
 )
 def test_every_conversation_is_answered_or_refused(
-    any_face: Face, turns: list[Any], tools: list[Any], choice: Any, limit: int, temperature: float
+    any_face: Face, model: str, turns: list[Any], tools: list[Any], choice: Any, limit: int, temperature: float
 ) -> None:
     parameters = {"tools": tools} | ({"tool_choice": choice} if choice is not None else {})
     try:
-        reply = any_face.ask(turns, model=MODEL, max_completion_tokens=limit, temperature=temperature, **parameters)
+        reply = any_face.ask(turns, model=model, max_completion_tokens=limit, temperature=temperature, **parameters)
     except Refused as refused:
         fate: str | int = refused.status
     else:

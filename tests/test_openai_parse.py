@@ -104,7 +104,15 @@ def test_images_come_as_bytes_or_as_an_address() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "iVBORw0KGg", "cat.png", "data:text/html;base64,AAAA", "data:image/png,raw", "ftp://a/b.png"]
+    "url",
+    [
+        "file:///etc/passwd",
+        "iVBORw0KGg",
+        "cat.png",
+        "data:text/html;base64,AAAA",
+        "data:image/png,raw",
+        "ftp://a/b.png",
+    ],
 )
 def test_images_from_elsewhere_are_refused(url: str) -> None:
     with pytest.raises(InvalidRequest, match="URL"):
