@@ -8,6 +8,7 @@ import grpc
 import pytest
 from chain import write_chatglm3_chain
 from faces import Face, Refused, Reply, opened
+from randomfile import write_random_chatglm
 from reference import Answer, library_answers
 from running import Glmserve
 
@@ -104,6 +105,20 @@ def test_a_prompt_is_the_one_of_the_library(families: Glmserve, model: str, libr
     counted = CountTokensRequest(chat=ChatCompletionRequest(model=model, messages=messages), include_token_ids=True)
     with grpc.insecure_channel(families.grpc_address) as channel:
         assert list(TokenServiceStub(channel).CountTokens(counted).token_ids) == library[talk].prompt
+
+
+def test_a_prompt_that_is_read_both_ways_is_never_taken_from_the_cache(tmp_path: Path) -> None:
+    file = write_random_chatglm(tmp_path / "random.bin", MODELS / "tiny-chatglm.bin")
+    talks = [[("user", f"{'one two three ' * 30}{end}")] for end in ("four?", "five!", "four?")]
+    expected = [answer.text for answer in library_answers(file, talks, limit=LIMIT)]
+    assert expected[0] != expected[1]
+    with (
+        Glmserve("serve", "--workers", "1", "--threads", "1", "--model", str(file)) as running,
+        opened("grpc", running) as face,
+    ):
+        for turns, text in zip(talks, expected, strict=True):
+            reply = face.ask(turns, model="random", temperature=0, max_completion_tokens=LIMIT)
+            assert reply.text == text
 
 
 def test_stop_strings_and_limits_cut_answers(face: Face, model: str) -> None:

@@ -13,6 +13,7 @@ from glmserve.v1.model_pb2 import Capabilities
 from glmserve_server import calls
 from glmserve_server.engines.chatglm import modelfile
 from glmserve_server.engines.chatglm.answer import Answer
+from glmserve_server.engines.chatglm.architecture import Family
 from glmserve_server.engines.chatglm.dialects.dialect import Dialect, Prompt
 from glmserve_server.engines.chatglm.dialects.families import dialect_of
 from glmserve_server.engines.chatglm.job import Job
@@ -91,6 +92,8 @@ class ChatGlmEngine:
             max_choices=MAX_CHOICES,
         )
         self._options = options
+        # ChatGLM-6B reads a prompt both ways: what is cached of one depends on all of it, and is of no use to another.
+        self._reuse = options.prefix_reuse and model.family is not Family.CHATGLM
         self.context_length = min(model.config.max_length, options.context_length)
         self.plan = plan(
             workers=options.workers,
@@ -199,7 +202,7 @@ class ChatGlmEngine:
             path,
             context_length=self.context_length,
             threads=self.plan.threads,
-            reuse=options.prefix_reuse,
+            reuse=self._reuse,
             silence=options.silence_limit,
             bell=bell,
         )
