@@ -1,0 +1,178 @@
+"""Files become pixels or a reason, in processes that nothing else depends on."""
+
+import asyncio
+import contextlib
+import random
+import re
+import signal
+from collections.abc import AsyncIterator
+
+import psutil
+import pytest
+import pytest_asyncio
+from paintings import DAMAGED, RED, WHOLE, encoded, foreign, noise, plain, turned
+from PIL import Image
+
+from glmserve_server.errors import QueueFull
+from glmserve_server.images import formats, limits
+from glmserve_server.images.decoders import Decoders
+from glmserve_server.images.unusable import Unusable
+
+SIZE = 16
+
+
+@pytest_asyncio.fixture
+async def decoders() -> AsyncIterator[Decoders]:
+    made = Decoders(at_once=2, queue_limit=64)
+    yield made
+    await made.aclose()
+    assert not processes()
+
+
+def processes() -> list[psutil.Process]:
+    """The decoders that live."""
+    children = psutil.Process().children()
+    return [child for child in children if "glmserve_server.images.decoder" in child.cmdline()]
+
+
+async def decoded(decoders: Decoders, data: bytes) -> Image.Image:
+    """What a model would see."""
+    formats.check(data)
+    return Image.frombytes("RGB", (SIZE, SIZE), await decoders.decode(data, SIZE))
+
+
+def near(colour: object, wanted: tuple[int, int, int]) -> bool:
+    """Whether a pixel has a colour, as far as JPEG lets it."""
+    return isinstance(colour, tuple) and all(abs(one - other) < 12 for one, other in zip(colour, wanted, strict=True))
+
+
+@pytest.mark.parametrize("name", WHOLE)
+async def test_a_picture_of_every_kind_is_read(decoders: Decoders, name: str) -> None:
+    image = await decoded(decoders, WHOLE[name]())
+    assert all(near(image.getpixel(place), RED) for place in ((0, 0), (15, 15), (8, 3)))
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+async def test_a_damaged_picture_is_refused_with_the_reason(decoders: Decoders, name: str) -> None:
+    make, reason = DAMAGED[name]
+    with pytest.raises(Unusable, match=reason):
+        await decoded(decoders, make())
+
+
+@pytest.mark.parametrize(("name", "data"), list(foreign()), ids=[name for name, _ in foreign()])
+def test_other_files_are_refused_by_name(name: str, data: bytes) -> None:
+    with pytest.raises(Unusable, match=f"is {re.escape(name)}.*; it must be PNG, JPEG, WebP or GIF"):
+        formats.check(data)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+async def test_a_picture_is_seen_upright(decoders: Decoders, form: str, orientation: int) -> None:
+    image = await decoded(decoders, turned(form, orientation))
+    assert near(image.getpixel((8, 2)), RED)
+    assert near(image.getpixel((8, 13)), (0, 0, 255))
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "GIF"])
+async def test_what_shines_through_is_white(decoders: Decoders, form: str) -> None:
+    image = plain("RGBA", (0, 0, 0, 0), (40, 40))
+    image.paste((*RED, 255), (0, 0, 40, 20))
+    seen = await decoded(decoders, encoded(image, form, **({"lossless": True} if form == "WEBP" else {})))
+    assert near(seen.getpixel((8, 2)), RED)
+    assert near(seen.getpixel((8, 13)), (255, 255, 255))
+
+
+async def test_grey_of_16_bits_keeps_its_shades(decoders: Decoders) -> None:
+    image = Image.new("I;16", (4, 4), 0x8080)
+    assert near((await decoded(decoders, encoded(image, "PNG"))).getpixel((8, 8)), (128, 128, 128))
+
+
+async def test_a_picture_is_what_the_model_card_makes_of_it(decoders: Decoders) -> None:
+    image = noise(100).resize((130, 70))
+    expected = image.resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    assert (await decoded(decoders, encoded(image, "PNG"))).tobytes() == expected.tobytes()
+
+
+async def test_the_largest_picture_is_read(decoders: Decoders) -> None:
+    image = plain("RGBA", (*RED, 255), (7071, 7071))
+    assert near((await decoded(decoders, encoded(image, "PNG", compress_level=1))).getpixel((8, 8)), RED)
+
+
+async def test_damage_anywhere_gives_a_picture_or_a_reason(decoders: Decoders) -> None:
+    generator = random.Random(0)
+    good = [encoded(noise(24), form) for form in ("PNG", "JPEG", "WEBP", "GIF")]
+
+    async def attempt(number: int) -> None:
+        data = bytearray(good[number % 4])
+        for _ in range(generator.choice((1, 3, 30))):
+            data[generator.randrange(4, len(data))] = generator.randrange(256)
+        with contextlib.suppress(Unusable):
+            await decoded(decoders, bytes(data))
+
+    async with asyncio.timeout(100), asyncio.TaskGroup() as tasks:
+        for number in range(48):
+            tasks.create_task(attempt(number))
+
+
+async def test_a_decoder_that_is_killed_is_replaced_once(decoders: Decoders) -> None:
+    data = encoded(noise(2000), "PNG", compress_level=0)
+    decoding = asyncio.create_task(decoders.decode(data, SIZE))
+    first = await started()
+    first.kill()
+    assert len(await decoding) == 3 * SIZE**2
+    decoding = asyncio.create_task(decoders.decode(data, SIZE))
+    first = await started()
+    first.kill()
+    (await started(but=first)).kill()
+    with pytest.raises(Unusable, match="its decoder was ended by signal 9, twice"):
+        await decoding
+
+
+async def started(but: psutil.Process | None = None) -> psutil.Process:
+    """A decoder at work: it has taken much of the picture already, or is about to."""
+    while True:
+        for process in processes():
+            if process != but and process.status() != "zombie":
+                return process
+        await asyncio.sleep(0.001)  # nothing tells of another's child
+
+
+async def test_a_decoder_that_does_not_end_is_killed(decoders: Decoders, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "WALL_SECONDS", 0.5)
+    decoding = asyncio.create_task(decoders.decode(encoded(noise(2000), "PNG", compress_level=0), SIZE))
+    (await started()).send_signal(signal.SIGSTOP)
+    with pytest.raises(Unusable, match=r"takes longer than 0.5 seconds"):
+        await decoding
+
+
+async def test_nobody_wants_the_picture_any_more(decoders: Decoders) -> None:
+    decoding = asyncio.create_task(decoders.decode(encoded(noise(3000), "PNG", compress_level=0), SIZE))
+    process = await started()
+    decoding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await decoding
+    assert not process.is_running()
+    await decoders.decode(WHOLE["png"](), SIZE)
+
+
+async def test_a_bounded_number_is_decoded_and_waits() -> None:
+    decoders = Decoders(at_once=1, queue_limit=2)
+    data = encoded(noise(1000), "PNG")
+    results = await asyncio.gather(*(decoders.decode(data, SIZE) for _ in range(5)), return_exceptions=True)
+    assert sorted(type(result).__name__ for result in results) == ["QueueFull", "QueueFull", "bytes", "bytes", "bytes"]
+    assert all(result.retry_after for result in results if isinstance(result, QueueFull))
+    await decoders.aclose()
+
+
+async def test_a_decoder_inherits_nothing(decoders: Decoders) -> None:
+    decoding = asyncio.create_task(decoders.decode(encoded(noise(3000), "PNG", compress_level=0), SIZE))
+    process = await started()
+    for _ in range(10_000):
+        if process.rlimit(psutil.RLIMIT_NOFILE) == (0, 0):
+            break
+        await asyncio.sleep(0.001)
+    assert not decoding.done()
+    assert process.environ() == {}
+    assert process.num_fds() <= 3
+    assert process.rlimit(psutil.RLIMIT_AS) == (limits.MAX_MEMORY, limits.MAX_MEMORY)
+    await decoding
