@@ -131,6 +131,25 @@ def test_ids_are_never_beyond_the_vocabulary(name: str, dialect: Known) -> None:
         assert 0 <= min(prompt.ids) <= max(prompt.ids) < rows
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    arguments=st.one_of(
+        st.text(max_size=30), st.sampled_from(['{"a": "\\ud800"}', '{"code": "\\ud83d"}', "[]", "{", "NaN"])
+    ),
+    name=st.text(min_size=1, max_size=8) | st.sampled_from(["python", "get_time"]),
+    schema=st.sampled_from(["{}", '{"a": "\\ud800"}', '{"a": "\\ud83d\\ude00"}', '{"a": [1.5, null]}']),
+    code=st.booleans(),
+)
+def test_calls_and_tools_never_make_ids_beyond_the_vocabulary(
+    chatglm3: ChatGlm3Dialect, arguments: str, name: str, schema: str, code: bool
+) -> None:
+    asked = Message(role=message_pb2.ROLE_ASSISTANT, tool_calls=[ToolCall(id="a", name=name, arguments_json=arguments)])
+    tools = [Tool(function=FunctionTool(name="get_time", parameters_json=schema))]
+    tools += [Tool(builtin=tool_pb2.BUILTIN_TOOL_PYTHON)] if code else []
+    ids = chatglm3.prompt(request(said("user", "x"), asked, tools=tools)).ids
+    assert 0 <= min(ids) <= max(ids) < chatglm3._pieces.size + 9
+
+
 def test_content_parts_are_one_text(dialect: Known) -> None:
     parts = Message(role=message_pb2.ROLE_USER, content=[ContentPart(text="Hel"), ContentPart(text="lo")])
     assert dialect.prompt(request(parts)) == dialect.prompt(request(said("user", "Hello")))

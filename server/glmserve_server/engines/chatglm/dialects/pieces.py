@@ -54,8 +54,9 @@ class Pieces:
         self._processor = _loaded(proto)
 
     def encode(self, text: str) -> list[int]:
-        """The ids of ordinary text. Control pieces and bytes never come from their names."""
-        ids: list[int] = self._processor.encode(text)
+        """The ids of ordinary text. Control pieces and bytes never come from their names. Half a character, which JSON
+        can escape, becomes U+FFFD."""
+        ids: list[int] = self._processor.encode(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
         return ids
 
     def control(self, name: str) -> int:
