@@ -238,7 +238,8 @@ def _message(turn: Turn) -> Message:
 
 
 def _parts(content: Any) -> Iterator[ContentPart]:
-    for part in [{"type": "text", "text": content}] if isinstance(content, str) else content or ():
+    parts: list[Any] = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+    for part in parts:
         if part["type"] == "text":
             yield ContentPart(text=part["text"])
         else:
