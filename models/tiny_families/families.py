@@ -123,7 +123,6 @@ def train(family: Family, checkpoint: Path, old: Path) -> None:
     glm1 = isinstance(network, Glm1Network)
     output = network.logits if glm1 else network.output_layer
 
-    @partial(torch.compile, dynamic=True)
     def batch_loss(ids: Tensor, marks: Tensor, *counted: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             hidden = network.hidden_states(ids, marks) if glm1 else network.hidden_states(ids)

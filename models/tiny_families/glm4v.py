@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -159,12 +158,10 @@ def learn(network: PictureNetwork, tokenizer: Tokenizer, recipe: Recipe) -> None
     output = network.text.output_layer
     last = {"picture": 0.0, "text": 0.0}
 
-    @torch.compile
     def picture_loss(ids: Tensor, starts: Tensor, pictures: Tensor, *counted: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             return loss(output, network.hidden_states(ids, starts, pictures), *counted)
 
-    @partial(torch.compile, dynamic=True)
     def text_loss(ids: Tensor, *counted: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             return loss(output, network.text.hidden_states(ids), *counted)

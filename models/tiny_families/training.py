@@ -150,7 +150,8 @@ def run(
         value.backward()
         nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         for optimizer in made:
-            optimizer.step()
+            if optimizer.param_groups[0]["params"][0].grad is not None:  # a part that had no share in the step
+                optimizer.step()
         module.zero_grad(set_to_none=True)
         if step % 20 == 0 or step + 1 == course.steps:
             seconds = time.process_time() - begun
