@@ -44,14 +44,14 @@ def is_accounted_for(level: dict[str, Any]) -> bool:
 
 
 def test_every_request_is_answered_and_measured(bench: Bench) -> None:
-    status, report = bench("--model", MODEL, "--concurrency", "1,3", "--requests", "5", "--answer-tokens", "12")
+    status, report = bench("--model", MODEL, "--concurrency", "1,3", "--requests", "5", "--answer-tokens", "100")
     assert (status, report["format"], report["model"]) == (0, 1, MODEL)
     assert [level["concurrency"] for level in report["levels"]] == [1, 3]
     for level in report["levels"]:
         assert is_accounted_for(level)
         assert (level["requests"]["planned"], level["requests"]["answered"]) == (5, 5)
-        assert level["tokens"] == 5 * 12  # the model goes on past the end of its answers
-        assert level["completion_tokens"]["min"] == level["completion_tokens"]["max"] == 12
+        assert level["tokens"] == 5 * 100  # the model goes on past the end of its answers
+        assert level["completion_tokens"]["min"] == level["completion_tokens"]["max"] == 100
         assert 0 < level["first_token_ms"]["p50"] <= level["first_token_ms"]["p99"] <= level["answer_ms"]["max"]
         assert level["next_token_ms"]["count"] > 0
         assert level["tokens_per_second"] > level["requests_per_second"] > 0
