@@ -1,0 +1,29 @@
+"""What the embedded GLM-4V model says of pictures that anyone would call clear."""
+
+from collections.abc import Iterator
+
+import pytest
+from faces import Face, opened
+from paintings import encoded, painted
+from running import Glmserve
+from test_images import shown
+
+from glmserve_server.wiring import EMBEDDED
+
+NAME = "tiny-glm4v"
+pytestmark = pytest.mark.skipif(NAME not in EMBEDDED, reason=f"{NAME} is not made yet")
+
+
+@pytest.fixture(params=["grpc", "http"], scope="module")
+def face(request: pytest.FixtureRequest) -> Iterator[Face]:
+    with Glmserve("up", "--model", NAME, "--workers", "1") as server, opened(request.param, server) as way:
+        yield way
+
+
+@pytest.mark.parametrize("colour", ["red", "blue", "green"])
+@pytest.mark.parametrize(("shape", "name"), [("ellipse", "circle"), ("rectangle", "square")])
+def test_a_shape_and_its_colour_are_named(face: Face, shape: str, name: str, colour: str) -> None:
+    picture = encoded(painted(shape, colour, (224, 224)), "PNG")
+    answer = face.ask([shown(picture, "What is in the picture?")], model=NAME, temperature=0).text.lower()
+    assert colour in answer
+    assert name in answer
