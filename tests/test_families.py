@@ -48,6 +48,7 @@ SAYS = {
     "never-declared": ["<|assistant|>", "▁get_rain\n", "▁```python\ntool_call", "()\n```", "<|observation|>"],
     "plain": ["<|assistant|>", "▁\n", "▁It", "▁is", "▁sunny", ".", "<|user|>"],
     "code": ["<|assistant|>", "▁interpreter\n", "▁```python\n", "print(", '"1")', "\n```", "<|observation|>"],
+    "endless": ["<|assistant|>", "▁\n", "▁It", "▁is", "▁fine,", "▁It"],
     "forced": ["(", "city='Paris'", ", days=3", ")\n```", "<|observation|>"],
 }
 
@@ -222,6 +223,7 @@ def test_a_function_can_be_required(face: Face) -> None:
 
 
 def test_text_streams_while_there_are_tools(face: Face) -> None:
-    texts = [reply.text for reply in face.stream(QUESTION, model="plain", temperature=0, tools=[WEATHER])]
-    assert {"It", "It is", "It is sunny"} & set(texts)
-    assert texts[-1] == "It is sunny."
+    parameters = {"model": "endless", "temperature": 0, "tools": [WEATHER], "max_completion_tokens": 500}
+    texts = {reply.text for reply in face.stream(QUESTION, **parameters)}
+    assert len(texts) > 5  # a slow reader gets several tokens at once, but never more than a bound
+    assert all("It is fine, It is fine, ".startswith(text[:24]) for text in texts)

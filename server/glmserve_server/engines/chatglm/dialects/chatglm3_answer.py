@@ -261,9 +261,9 @@ class ChatGlm3Parser:
     def _without_call(self, held: str, *, whole: bool) -> Iterator[Delta]:
         """The arguments of a call of which only the name came, and perhaps the beginning of a block."""
         rest = held.strip().removeprefix(FENCE).removeprefix("python").strip()
-        if self._interpreted(self._name):
-            yield Arguments(json.dumps({"code": rest}, ensure_ascii=False) if whole else rest)
-        elif rest or whole:
+        if whole and self._interpreted(self._name):
+            yield Arguments(json.dumps({"code": rest}, ensure_ascii=False))
+        elif whole or rest:
             yield Arguments(rest or "{}")
 
 
