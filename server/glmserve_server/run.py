@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from glmserve_server import wiring
+from glmserve_server.card.visible import visible
 from glmserve_server.errors import ModelUnavailable
 from glmserve_server.server import AddressInUse
 from glmserve_server.settings import Settings
@@ -32,7 +34,7 @@ def run(settings: Settings, *, edge: bool) -> int:
     try:
         asyncio.run(_serve(settings, edge=edge))
     except (ModelUnavailable, AddressInUse, EdgeLost, wiring.EdgeError, OSError) as error:
-        _console.print(f"[red]glmserve:[/] {error}")
+        _console.print("[red]glmserve:[/]", Text(visible(str(error))))  # a file may have a say in it
         return 1
     return 0
 
@@ -42,7 +44,8 @@ async def _serve(settings: Settings, *, edge: bool) -> None:
         async with contextlib.AsyncExitStack() as stack:
             server = wiring.build_server(settings)
             for entry in server.entries:
-                _console.print(f"glmserve: loading {entry.id}" + (f" ({entry.note})" if entry.note else ""))
+                note = f" ({entry.note})" if entry.note else ""
+                _console.print(Text(visible(f"glmserve: loading {entry.id}{note}")))
             await stack.enter_async_context(server)
             addresses = {"grpc": server.address}
             envoy = await stack.enter_async_context(wiring.build_edge(settings, server)) if edge else None
