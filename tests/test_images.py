@@ -117,12 +117,12 @@ def _begin(pipeline: Any) -> int:
     return ids[-4]
 
 
-def conversation(face: Face, picture: bytes) -> list[tuple[str, int, int]]:
+def conversation(face: Face, picture: bytes, model: str = "tower") -> list[tuple[str, int, int]]:
     """Answers, sizes of the prompts, and what of them was reused, in a conversation about a picture."""
     turns: list[Turn] = [shown(picture, "What do you see?")]
     replies = []
     for question in ("And what else?", "Hello!", "Say a word:"):
-        reply = face.ask(turns, **PROBE)
+        reply = face.ask(turns, **{**PROBE, "model": model})
         replies.append((reply.text, reply.prompt_tokens, reply.cached_tokens))
         turns += [("assistant", reply.text), ("user", question)]
     return replies

@@ -6,7 +6,7 @@ import pytest
 from faces import Face, opened
 from paintings import encoded, painted
 from running import Glmserve
-from test_images import shown
+from test_images import conversation, shown
 
 from glmserve_server.wiring import EMBEDDED
 
@@ -16,7 +16,10 @@ pytestmark = pytest.mark.skipif(NAME not in EMBEDDED, reason=f"{NAME} is not mad
 
 @pytest.fixture(params=["grpc", "http"], scope="module")
 def face(request: pytest.FixtureRequest) -> Iterator[Face]:
-    with Glmserve("up", "--model", NAME, "--workers", "1") as server, opened(request.param, server) as way:
+    with (
+        Glmserve("up", "--model", NAME, "--workers", "1", "--threads", "1") as server,
+        opened(request.param, server) as way,
+    ):
         yield way
 
 
@@ -27,3 +30,15 @@ def test_a_shape_and_its_colour_are_named(face: Face, shape: str, name: str, col
     answer = face.ask([shown(picture, "What is in the picture?")], model=NAME, temperature=0).text.lower()
     assert colour in answer
     assert name in answer
+
+
+def test_answers_are_the_same_whether_what_was_seen_is_kept_or_not(face: Face) -> None:
+    pictures = [encoded(painted(shape, "red", (60, 60)), "PNG") for shape in ("ellipse", "rectangle")]
+    with (
+        Glmserve("up", "--model", NAME, "--threads", "1", "--no-prefix-reuse") as server,
+        opened("grpc", server) as other,
+    ):
+        for picture in pictures * 2:
+            kept, anew = conversation(face, picture, NAME), conversation(other, picture, NAME)
+            assert [reply[:2] for reply in kept] == [reply[:2] for reply in anew]
+            assert all(cached > 0 for *_, cached in kept[1:])
