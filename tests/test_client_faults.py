@@ -67,10 +67,13 @@ class Scripted:
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
 
+    def accept(self) -> socket.socket:
+        """The next caller."""
+        return self._listener.accept()[0]
+
     def _run(self) -> None:
         for script in self._scripts:
-            connection, _ = self._listener.accept()
-            with connection:
+            with self.accept() as connection:
                 self.requests.append(_request(connection))
                 if isinstance(script, bytes):
                     connection.sendall(script)
