@@ -1,0 +1,35 @@
+"""What docs/client.md shows is run as it stands, against a running server."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from running import Glmserve
+
+import glmserve_client
+
+TEXT = (Path(__file__).parents[1] / "docs" / "client.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_examples_print_what_they_say(block: str, server: Glmserve) -> None:
+    code = block.replace("127.0.0.1:50051", server.grpc_address).replace("http://127.0.0.1:8080/v1", server.openai_url)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    for said in re.findall(r"\)  # (.+)", block):
+        assert said in done.stdout.splitlines()
+
+
+def test_what_is_named_exists() -> None:
+    errors = [kind.__name__ for kind in vars(glmserve_client).values() if _is_error(kind)]
+    table = TEXT.partition("| error |")[2].partition("\n\n")[0]
+    assert {name for name in errors if f"`{name}`" not in table} == {"GlmserveError", "RequestFailed"}
+    options = TEXT.partition("| option |")[2]
+    assert {name for name in glmserve_client.Options.__annotations__ if f"`{name}`" not in options} == set()
+
+
+def _is_error(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, glmserve_client.GlmserveError)
