@@ -16,6 +16,7 @@ from glmserve_server.engines.chatglm.answer import Answer
 from glmserve_server.engines.chatglm.architecture import Family
 from glmserve_server.engines.chatglm.dialects.dialect import Dialect, Prompt
 from glmserve_server.engines.chatglm.dialects.families import dialect_of
+from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
 from glmserve_server.engines.chatglm.job import Job
 from glmserve_server.engines.chatglm.picture import Picture
 from glmserve_server.engines.chatglm.pool import Pool
@@ -126,18 +127,24 @@ class ChatGlmEngine:
         self.on_fault(fault)
 
     async def tokenize(self, request: ChatCompletionRequest) -> list[int]:
-        """See `Engine.tokenize`."""
-        return (await self._prompt(request)).ids
+        """See `Engine.tokenize`; refuses what is far too long to be worth encoding."""
+        return (await self._prompt(request, self.context_length * _WORTH_ENCODING)).ids
 
-    async def _prompt(self, request: ChatCompletionRequest) -> Prompt:
-        """Refuses what is far too long to be worth encoding."""
-        self._check_size(request, self.context_length * _WORTH_ENCODING)
-        return await asyncio.to_thread(self._dialect.prompt, request)
+    async def _prompt(self, request: ChatCompletionRequest, most: int) -> Prompt:
+        """The prompt, unless it must have more than `most` tokens."""
+        return await asyncio.to_thread(self._encoded, request, most)
+
+    def _encoded(self, request: ChatCompletionRequest, most: int) -> Prompt:
+        texts = [part.text for message in request.messages for part in message.content]
+        texts += Toolbox.of(request).texts()
+        size = sum(len(text.encode()) for text in texts)
+        if (least := size // self._dialect.longest_token) > most:
+            raise self._too_long(f"at least {least}")
+        return self._dialect.prompt(request)
 
     async def generate(self, request: ChatCompletionRequest) -> Events:
         """See `Engine.generate`. Choices run at the same time on as many workers as are free."""
-        self._check_size(request, self.context_length)
-        prompt = await self._prompt(request)
+        prompt = await self._prompt(request, self.context_length)
         room = self.context_length - len(prompt.ids)
         if room < 1:
             raise self._too_long(str(len(prompt.ids)))
@@ -206,14 +213,6 @@ class ChatGlmEngine:
             silence=options.silence_limit,
             bell=bell,
         )
-
-    def _check_size(self, request: ChatCompletionRequest, most: int) -> None:
-        """Refuses a prompt that must have more than `most` tokens, without encoding it."""
-        texts = [part.text for message in request.messages for part in message.content]
-        texts += [tool.function.parameters_json for tool in request.tools]
-        size = sum(len(text.encode()) for text in texts)
-        if (least := size // self._dialect.longest_token) > most:
-            raise self._too_long(f"at least {least}")
 
     def _too_long(self, tokens: str) -> ContextLengthExceeded:
         return ContextLengthExceeded(

@@ -49,6 +49,10 @@ class Toolbox:
     def __bool__(self) -> bool:
         return bool(self.functions or self.builtins)
 
+    def texts(self) -> list[str]:
+        """What the prompt holds of the functions at least."""
+        return [json.dumps(declaration(function), ensure_ascii=False) for function in self.functions]
+
 
 def declaration(function: FunctionTool) -> dict[str, Any]:
     """A function as models see it: its name, description and parameters, in this order; what is unset is left out."""
