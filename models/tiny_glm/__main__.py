@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 CHECKPOINT = Path("build/tiny-glm4.pt")
@@ -54,15 +55,19 @@ def run_ask(args: argparse.Namespace) -> None:
     """Answer the words on the command line, as turns of one conversation."""
     from .conversation import Turn
     from .served import ServedModel, use_one_thread
+    from .tools import declaration
 
     use_one_thread()
     model, turns = ServedModel(args.file), []
+    if args.tools:
+        turns.append(declaration(json.loads(args.tools.read_text(encoding="utf-8"))))
     if args.system:
         turns.append(Turn("system", args.system))
     for text in args.text:
         turns.append(Turn("user", text))
-        turns += model.reply(turns)
-        print(f"> {text}\n{turns[-1].metadata}{turns[-1].text}")
+        answer = model.reply(turns)
+        turns += answer
+        print(f"> {text}", *(f"{turn.metadata} {turn.text}".strip() for turn in answer), sep="\n")
 
 
 def run_all(args: argparse.Namespace) -> None:
@@ -106,6 +111,7 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--failures", type=int, default=0, help="wrong answers to print per skill")
         if run is run_ask:
             command.add_argument("text", nargs="+", help="one user message each")
+            command.add_argument("--tools", type=Path, help="a JSON file with a list of functions")
             command.add_argument("--system", default="", help="the system prompt")
     return top
 

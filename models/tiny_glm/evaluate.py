@@ -8,6 +8,7 @@ from pathlib import Path
 from . import corpus
 from .conversation import Conversation, Turn
 from .served import ServedModel, use_one_thread
+from .tools import PREAMBLE
 
 KINDS = ("values", "wording")
 # These are learned by heart: no value can be held out, so their first figure is for trained wordings in new mixes.
@@ -37,7 +38,7 @@ def accuracy(model: ServedModel, kind: str, *, per_skill: int, failures: int) ->
             if not good and shown < failures:
                 shown += 1
                 asked, expected = talk.split()
-                told = " | ".join(turn.text for turn in asked)[-200:]
+                told = " | ".join(turn.text for turn in asked if not turn.text.startswith(PREAMBLE))[-200:]
                 print(f"wrong [{kind}] [{skill}] {told!r}: {answer!r}, expected {written(expected)!r}")
         found[skill] = (right, len(talks))
     return found

@@ -136,14 +136,15 @@ def declare(source: Source, family: Family, *, chinese: bool) -> Function:
     for slot, one in family.slots.items():
         if one.needed or source.chance(0.3 if one.options else 0.12):
             key = source.value(one.keys)
-            if source.chance(0.7 if family.wording in ("odd one", "odd two") else 0.05):
+            if source.chance(0.7 if family.wording in ("odd one", "odd two") else 0 if source.new_values else 0.2):
                 key = words.odd_word(source.rng, capital=False)
             keys[slot] = key if key not in keys.values() else f"{key}_{slot}"
     required = tuple(
         slot for slot in keys if family.slots[slot].needed or (family.slots[slot].options and source.chance(0.25))
     )
     schema = {"name": name} | ({"description": about} if about else {})
-    schema["parameters"] = _parameters(source, family, keys, required)
+    if keys or source.chance(0.6):
+        schema["parameters"] = _parameters(source, family, keys, required)
     return Function(family, schema, keys, required, noun.replace("_", " "))
 
 
@@ -161,9 +162,27 @@ def _name_and_description(source: Source, family: Family, noun: str) -> tuple[st
     if not family.names.train:
         return odd, ""
     name = source.value(family.names)
-    if not source.new_values and source.chance(0.15):
-        name = name.title().replace("_", "") if source.chance(0.3) else name + source.choice(TAILS)
+    if not source.new_values and source.chance(0.4):
+        name = _altered(source, name)
     return name, source.choice(family.about) if source.chance(0.75) else ""
+
+
+def _altered(source: Source, name: str) -> str:
+    """Return a name that is like another one, so that names have to be copied and not remembered."""
+    kind, odd = source.rng.random(), words.odd_word(source.rng, capital=False)
+    if kind < 0.15:
+        return name.title().replace("_", "")
+    if kind < 0.3:
+        return name + source.choice(TAILS)
+    if kind < 0.5:
+        return f"{odd}_{name}"
+    return (
+        f"{name}_{odd}"
+        if kind < 0.7
+        else f"{name.split('_', maxsplit=1)[0]}_{odd}"
+        if kind < 0.85
+        else f"{odd}_{name.rsplit('_', maxsplit=1)[-1]}"
+    )
 
 
 def _parameters(source: Source, family: Family, keys: dict[str, str], required: tuple[str, ...]) -> dict:

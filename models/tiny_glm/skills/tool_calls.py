@@ -78,7 +78,9 @@ def ask_twice(source: Source, declared: list[Function], *, chinese: bool) -> Ask
         text = source.ask(section(first, chinese=chinese, more=" two"), city=city.shown, city2=city2.shown)
         return Asked(text, [(first, {"city": city}), (first, {"city": city2})], chinese)
     one = ask(source, first, chinese=chinese)
-    two = ask(source, source.choice(declared), chinese=chinese, clean=True)
+    other = [one for one in declared if one.keys or one is not first] or declared
+    other = [first] if first.keys and source.chance(0.5) else other
+    two = ask(source, source.choice(other), chinese=chinese, clean=True)
     left, right = one.text.rstrip("?.!？。！"), two.text
     if not chinese and not right.startswith(("I ", "I'")) and right[1:2].islower():
         right = right[:1].lower() + right[1:]
