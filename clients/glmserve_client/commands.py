@@ -1,39 +1,131 @@
-"""The sub-command `ask`."""
+"""The sub-commands `ask`, `models` and `tokens`; heavy imports wait until one is called."""
 
+import json
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+
+if TYPE_CHECKING:
+    from glmserve_client import Client, Reply
+
+_DEFAULT: Final = "127.0.0.1:50051"
+_CONTROLS: Final = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+"""What a terminal obeys; a model's text has no say in it."""
+
+Grpc = Annotated[str | None, typer.Option(help="The server's gRPC address, HOST:PORT.", show_default=_DEFAULT)]
+Url = Annotated[
+    str | None, typer.Option(help="Or any server's address: http://127.0.0.1:8080/v1, https, grpc or grpcs.")
+]
+ApiKey = Annotated[str | None, typer.Option(envvar="GLMSERVE_API_KEY", help="The key, if one is needed.")]
+ModelName = Annotated[str, typer.Option("--model", help="The model's name.", show_default="the only one")]
+System = Annotated[str | None, typer.Option(help="Instructions that go before the question.")]
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON object, for programs.")]
 
 
 def ask(
     question: Annotated[str, typer.Argument(help="What to ask; - reads it from standard input.")],
-    grpc: Annotated[str, typer.Option(help="The server's address, HOST:PORT.")] = "127.0.0.1:50051",
-    model: Annotated[str, typer.Option(help="The model's name.", show_default="the only one")] = "",
-    system: Annotated[str | None, typer.Option(help="Instructions that go before the question.")] = None,
+    grpc: Grpc = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+    model: ModelName = "",
+    system: System = None,
     temperature: Annotated[
         float | None, typer.Option(help="Randomness, 0 to 2.", show_default="the model's default")
     ] = None,
     max_tokens: Annotated[
         int | None, typer.Option(min=1, help="The most tokens of the answer.", show_default="as many as fit")
     ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Ask one question and stream the answer to the terminal, over gRPC.
+    """Ask one question and stream the answer to the terminal.
 
     Exit status: 0 answered, 1 the server refused or failed, 2 wrong usage, 130 interrupted.
     """
-    from glmserve_client.asking import AskError, stream_text
+    with (
+        _client(grpc, url, api_key) as client,
+        client.stream(
+            _messages(question, system), model=model, temperature=temperature, max_completion_tokens=max_tokens
+        ) as stream,
+    ):
+        for text in stream.texts():
+            if not as_json:
+                sys.stdout.write(text.translate(_CONTROLS) if sys.stdout.isatty() else text)
+                sys.stdout.flush()
+        sys.stdout.write(f"{_dumped(_described(stream.reply)) if as_json else ''}\n")
 
-    text = sys.stdin.read() if question == "-" else question
+
+def models(grpc: Grpc = None, url: Url = None, api_key: ApiKey = None, as_json: Json = False) -> None:
+    """List the models of a server; over gRPC with what they hold.
+
+    Exit status: 0 listed, 1 the server refused or failed, 2 wrong usage, 130 interrupted.
+    """
+    with _client(grpc, url, api_key) as client:
+        listed = client.models()
+    if as_json:
+        typer.echo(_dumped([asdict(model) for model in listed]))
+        return
+    for model in listed:
+        known = [f"{model.context_length} tokens"] if model.context_length else []
+        known += [model.engine] if model.engine else []
+        typer.echo("  ".join([model.id, *known, *(f"= {alias}" for alias in model.aliases)]).translate(_CONTROLS))
+
+
+def tokens(
+    text: Annotated[str, typer.Argument(help="A question; - reads it from standard input.")],
+    grpc: Grpc = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+    model: ModelName = "",
+    system: System = None,
+    as_json: Json = False,
+) -> None:
+    """Count the tokens of a question as the model would read it, over gRPC.
+
+    Exit status: 0 counted, 1 the server refused or failed, 2 wrong usage, 130 interrupted.
+    """
+    with _client(grpc, url, api_key) as client:
+        count = client.count_tokens(_messages(text, system), model=model, include_token_ids=as_json)
+    typer.echo(_dumped(asdict(count)) if as_json else f"{count.prompt_tokens} of {count.context_length}")
+
+
+@contextmanager
+def _client(grpc: str | None, url: str | None, api_key: str | None) -> "Iterator[Client]":
+    """A client of the server that the flags name; its errors become a line and an exit status."""
+    from glmserve_client import Client, ConfigurationError, ConnectionFailed, GlmserveError
+
+    if grpc is not None and url is not None:
+        raise typer.BadParameter("name one server: --grpc HOST:PORT or --url ADDRESS")
+    address = url if url is not None else f"grpc://{grpc or _DEFAULT}"
     try:
-        for piece in stream_text(
-            text, address=grpc, model=model, system=system, temperature=temperature, max_tokens=max_tokens
-        ):
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-        sys.stdout.write("\n")
-    except AskError as error:
-        typer.secho(f"glmserve: {error}", err=True, fg="red")
+        with Client(address, api_key=api_key) as client:
+            yield client
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error)) from None
+    except GlmserveError as error:
+        hint = "; start one with: glmserve up" if isinstance(error, ConnectionFailed) else ""
+        typer.secho(f"glmserve: {error}{hint}".translate(_CONTROLS), err=True, fg="red")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _messages(question: str, system: str | None) -> list[Any]:
+    from glmserve_client import system as system_message
+    from glmserve_client import user
+
+    instructions = [] if system is None else [system_message(system)]
+    return [*instructions, user(sys.stdin.read() if question == "-" else question)]
+
+
+def _described(reply: "Reply") -> dict[str, Any]:
+    first, *_ = asdict(reply)["choices"]
+    described = asdict(reply) | first
+    return {name: value for name, value in described.items() if name not in ("choices", "index", "logprobs")}
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
