@@ -5,15 +5,18 @@ import contextlib
 import random
 import re
 import signal
+import struct
+import sys
 from collections.abc import AsyncIterator
 
 import psutil
 import pytest
 import pytest_asyncio
-from paintings import DAMAGED, RED, WHOLE, encoded, foreign, noise, plain, turned
+from paintings import DAMAGED, RED, WHOLE, chunk, encoded, foreign, noise, plain, png, turned
 from PIL import Image
 
-from glmserve_server.errors import QueueFull
+from glmserve_server.errors import ModelUnavailable, QueueFull
+from glmserve_server.images import decoders as module
 from glmserve_server.images import formats, limits
 from glmserve_server.images.decoders import Decoders
 from glmserve_server.images.unusable import Unusable
@@ -137,6 +140,14 @@ async def started(but: psutil.Process | None = None) -> psutil.Process:
         await asyncio.sleep(0.001)  # nothing tells of another's child
 
 
+async def test_an_installation_without_a_decoder_is_not_the_callers_fault(
+    decoders: Decoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_COMMAND", (sys.executable, "-c", "import no_such_library"))
+    with pytest.raises(ModelUnavailable, match="exited with status 1"):
+        await decoders.decode(WHOLE["png"](), SIZE)
+
+
 async def test_a_decoder_that_does_not_end_is_killed(decoders: Decoders, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "WALL_SECONDS", 0.5)
     decoding = asyncio.create_task(decoders.decode(encoded(noise(2000), "PNG", compress_level=0), SIZE))
@@ -153,6 +164,13 @@ async def test_nobody_wants_the_picture_any_more(decoders: Decoders) -> None:
         await decoding
     assert not process.is_running()
     await decoders.decode(WHOLE["png"](), SIZE)
+
+
+async def test_notes_that_ask_for_all_memory_do_not_get_it(decoders: Decoders) -> None:
+    entries = b"".join(struct.pack(">HHII", tag, 7, 900_000, 8) for tag in range(0x0113, 0x8113))
+    notes = b"MM\0*\0\0\0\x08" + struct.pack(">H", 0x8000) + entries + bytes(600_000)
+    with contextlib.suppress(Unusable):  # or the picture as it is
+        await decoded(decoders, png(2, 2, (b"\0" + bytes(RED) * 2) * 2, more=chunk(b"eXIf", notes)))
 
 
 async def test_a_bounded_number_is_decoded_and_waits() -> None:

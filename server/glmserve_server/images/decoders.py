@@ -35,7 +35,8 @@ class Decoders:
     async def decode(self, data: bytes, size: int) -> bytes:
         """The pixels of a picture, as `decoder.py` describes them. Cancelling it ends its process.
 
-        Raises `Unusable`, `QueueFull` when too many wait, `ModelUnavailable` when no process can be started.
+        Raises `Unusable`, `QueueFull` when too many wait, `ModelUnavailable` when no process can be started, or none
+        gets as far as the picture.
         """
         async with self._slot():
             try:
@@ -46,7 +47,9 @@ class Decoders:
             try:  # once more: the process may have been ended from outside
                 return await self._decode(data, size)
             except _Died as died:
-                raise Unusable(f"cannot be decoded: its decoder {died}, twice") from None
+                if died.by:
+                    raise Unusable(f"cannot be decoded: its decoder {died}, twice") from None
+                raise ModelUnavailable(f"Images cannot be decoded at present: the decoder {died}.") from None
 
     async def aclose(self) -> None:
         """Ends the process that waits."""
