@@ -16,8 +16,7 @@ def make_glm4v(args: argparse.Namespace) -> None:
     """Make the GLM-4V file."""
     from . import accuracy, glm4v
 
-    checkpoint, recipe = CHECKPOINTS / "tiny-glm4v.pt", glm4v.Recipe()
-    recipe = replace(recipe, course=replace(recipe.course, minutes=args.minutes))
+    checkpoint, recipe = CHECKPOINTS / "tiny-glm4v.pt", glm4v.Recipe().within(args.minutes)
     if "train" in args.do:
         glm4v.train_glm4v(checkpoint, args.base, recipe)
     if "export" in args.do:

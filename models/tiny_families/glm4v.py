@@ -1,13 +1,13 @@
 """GLM-4V: the vision tower learns colour and shape alone, then the whole network learns to talk about pictures.
 
-Every fourth step is text only, so that the conversations of the GLM-4 network survive.
+Some steps are text only, so that the conversations of the GLM-4 network survive.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -30,19 +30,40 @@ FILE = base.FILE.with_name("tiny-glm4v.bin")
 
 
 @dataclass(frozen=True)
+class Part:
+    """One part of the training of the whole network: which pairs it shows, how long, how fast (matrices, the rest)."""
+
+    all_pairs: bool
+    course: Course
+    vision_rates: tuple[float, float]
+    text_rates: tuple[float, float]
+    text_every: int  # so many steps, one is text only
+
+
+FIRST = Part(False, Course(650), vision_rates=(0.006, 1e-3), text_rates=(0.003, 4e-4), text_every=4)
+LAST = Part(True, Course(300, decay=1.0), vision_rates=(0.004, 7e-4), text_rates=(0.002, 3e-4), text_every=3)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """All that decides this training."""
 
     shape: VisionShape = field(default_factory=VisionShape)
     tower: TowerRecipe = field(default_factory=TowerRecipe)
-    course: Course = field(default_factory=lambda: Course(800))
+    first: Part = FIRST
+    last: Part = LAST
     seed: int = 13
     tokens: int = 2304  # a step, padding included
     length: int = 240
-    text_every: int = 4
-    vision_rates: tuple[float, float] = (0.006, 1e-3)
-    text_rates: tuple[float, float] = (0.003, 4e-4)
     read_weight: float = 0.05
+
+    def within(self, minutes: float) -> Recipe:
+        """Return the recipe that ends in so many minutes, shared out over its three parts; 0: no limit."""
+        parts = (self.tower, 0.3), (self.first, 0.5), (self.last, 0.2)
+        tower, first, last = (
+            replace(part, course=replace(part.course, minutes=minutes * share)) for part, share in parts
+        )
+        return replace(self, tower=tower, first=first, last=last)
 
 
 def conversation(source: Source, shown: Subject) -> tuple[list[Turn], int]:
@@ -75,11 +96,11 @@ def sample(tokenizer: Tokenizer, turns: list[Turn], read_weight: float, *, pictu
     return made
 
 
-def pictured_samples(tokenizer: Tokenizer, recipe: Recipe) -> Iterator[Sample]:
+def pictured_samples(tokenizer: Tokenizer, recipe: Recipe, *, all_pairs: bool) -> Iterator[Sample]:
     """Yield conversations with a picture; ``mark`` is where it starts, ``extra`` what it shows."""
-    source = Source(random.Random(recipe.seed))
+    source = Source(random.Random(f"{recipe.seed}/{all_pairs}"))
     while True:
-        shown = subject(source.rng)
+        shown = subject(source.rng, held_out=None if all_pairs else False)
         turns, pictured = conversation(source, shown)
         made = sample(tokenizer, turns, recipe.read_weight, pictured=pictured, room=recipe.shape.tokens + MARKS)
         made.extra = shown
@@ -90,7 +111,7 @@ def text_samples(tokenizer: Tokenizer, recipe: Recipe) -> Iterator[Sample]:
     """Yield GLM-4's conversations without functions, and a few about pictures that are not there."""
     source = Source(random.Random(recipe.seed + 1))
     while True:
-        turns = picture_talk.blind(source) if source.chance(0.05) else corpus.draw(source).turns
+        turns = picture_talk.blind(source) if source.chance(0.1) else corpus.draw(source).turns
         if not any(turn.role == "observation" or '"parameters"' in turn.text for turn in turns):
             yield sample(tokenizer, turns, recipe.read_weight)
 
@@ -107,26 +128,33 @@ def start(recipe: Recipe, path: Path) -> tuple[PictureNetwork, Tokenizer]:
 
 
 def train_glm4v(checkpoint: Path, old: Path, recipe: Recipe) -> None:
-    """Train to a checkpoint; the tower's own is written beside it, and taken from there if it exists."""
+    """Train to a checkpoint; those of the first two parts are written beside it, and taken from there if they exist.
+
+    The first part is the tower alone, the second all but the pairs held out, the third everything.
+    """
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     network, tokenizer = start(recipe, old)
-    tower = checkpoint.with_suffix(".tower.pt")
-    if tower.exists():
-        network.vision.load_state_dict(torch.load(tower, weights_only=True))
+    tower, seen = checkpoint.with_suffix(".tower.pt"), checkpoint.with_suffix(".seen.pt")
+    if seen.exists():
+        network.load_state_dict(torch.load(seen, weights_only=True)["weights"])
     else:
-        train_tower(network.vision, network.text.shape.hidden, recipe.tower)
-        torch.save(network.vision.state_dict(), tower)
-    fit(network)
-    learn(network, tokenizer, recipe)
-    torch.save(
-        {
-            "weights": network.state_dict(),
-            "text": network.text.shape.to_dict(),
-            "vision": asdict(recipe.shape),
-            "tokenizer": tokenizer.to_text(),
-        },
-        checkpoint,
-    )
+        if tower.exists():
+            network.vision.load_state_dict(torch.load(tower, weights_only=True))
+        else:
+            train_tower(network.vision, network.text.shape.hidden, recipe.tower)
+            torch.save(network.vision.state_dict(), tower)
+        fit(network)
+        learn(network, tokenizer, recipe, recipe.first)
+        save(seen, network, tokenizer)
+    learn(network, tokenizer, recipe, recipe.last)
+    save(checkpoint, network, tokenizer)
+
+
+def save(path: Path, network: PictureNetwork, tokenizer: Tokenizer) -> None:
+    """Write a checkpoint."""
+    shapes = {"text": network.text.shape.to_dict(), "vision": asdict(network.vision.shape)}
+    torch.save({"weights": network.state_dict(), "tokenizer": tokenizer.to_text(), **shapes}, path)
 
 
 def write_file(checkpoint: Path, data_type: DataType = DataType.Q8_0) -> None:
@@ -149,11 +177,11 @@ def fit(network: PictureNetwork) -> None:
         network.vision.linear_proj.dense_4h_to_h.weight.mul_(wanted / found)
 
 
-def learn(network: PictureNetwork, tokenizer: Tokenizer, recipe: Recipe) -> None:
+def learn(network: PictureNetwork, tokenizer: Tokenizer, recipe: Recipe, part: Part) -> None:
     """Train tower and text network together."""
     rng = random.Random(recipe.seed + 2)
     sizes = {"tokens": recipe.tokens, "length": recipe.length}
-    with_picture = batches(pictured_samples(tokenizer, recipe), rng, **sizes)
+    with_picture = batches(pictured_samples(tokenizer, recipe, all_pairs=part.all_pairs), rng, **sizes)
     without = batches(text_samples(tokenizer, recipe), rng, **sizes)
     output = network.text.output_layer
     last = {"picture": 0.0, "text": 0.0}
@@ -167,7 +195,7 @@ def learn(network: PictureNetwork, tokenizer: Tokenizer, recipe: Recipe) -> None
             return loss(output, network.text.hidden_states(ids), *counted)
 
     def step_loss(step: int) -> tuple[Tensor, str]:
-        if step % recipe.text_every == recipe.text_every - 1:
+        if step % part.text_every == part.text_every - 1:
             batch = next(without)
             value = text_loss(batch.ids, *batch.counted)
             last["text"] = value.item()
@@ -178,5 +206,5 @@ def learn(network: PictureNetwork, tokenizer: Tokenizer, recipe: Recipe) -> None
             last["picture"] = value.item()
         return value, f"picture {last['picture']:.3f} text {last['text']:.3f}"
 
-    made = optimizers([(network.vision, *recipe.vision_rates), (network.text, *recipe.text_rates)])
-    run("glm4v", network, made, recipe.course, step_loss)
+    made = optimizers([(network.vision, *part.vision_rates), (network.text, *part.text_rates)])
+    run("glm4v", network, made, part.course, step_loss)

@@ -49,11 +49,11 @@ class Subject:
     shape: str
 
 
-def subject(rng: random.Random, *, held_out: bool = False) -> Subject:
-    """Return a colour and a shape that training shows together, or never does."""
+def subject(rng: random.Random, *, held_out: bool | None = False) -> Subject:
+    """Return a colour and a shape of the pairs that are shown from the start, of those held out, or (None) of all."""
     while True:
         chosen = rng.choice(list(COLOURS)), rng.choice(SHAPES)
-        if (chosen in HELD_OUT) == held_out:
+        if held_out is None or (chosen in HELD_OUT) == held_out:
             return Subject(*chosen)
 
 
