@@ -13,7 +13,8 @@ from glmserve_gateway.ready import write_ready_file
 from glmserve_gateway.service import OpenAIServicer
 from glmserve_server.catalogue import Catalogue, Entry
 from glmserve_server.chat import Chat
-from glmserve_server.engines.chatglm.engine import ChatGlmEngine, ChatGlmOptions, SamplingDefaults
+from glmserve_server.engines.chatglm.engine import ChatGlmEngine, ChatGlmOptions
+from glmserve_server.engines.chatglm.sampling import GREEDY, SamplingDefaults
 from glmserve_server.engines.scripted import ScriptedEngine
 from glmserve_server.errors import ModelUnavailable
 from glmserve_server.images.hosts import Hosts
@@ -26,12 +27,6 @@ __all__ = ["EMBEDDED", "EdgeError", "Envoy", "build_edge", "build_entry", "build
 
 EMBEDDED: Final = {path.stem: path for path in (Path(__file__).parent / "embedded").glob("*.bin")}
 """The models that come with the server, by name."""
-
-_EMBEDDED_SAMPLING: Final = SamplingDefaults(temperature=0.0)
-"""A very small model is at its best when it says what it finds likeliest."""
-
-_FILE_SAMPLING: Final = SamplingDefaults(temperature=0.8, top_p=0.8)
-"""As in the generation_config.json of THUDM's glm-4-9b-chat."""
 
 
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 (where to reach what listens everywhere)
@@ -67,12 +62,12 @@ def build_entry(name: str, settings: Settings) -> Entry:
     if name == ScriptedEngine.kind:
         return Entry(id=name, engine=ScriptedEngine())
     if name in EMBEDDED:
-        return _chatglm(name, EMBEDDED[name], _EMBEDDED_SAMPLING, settings)
+        return _chatglm(name, EMBEDDED[name], GREEDY, settings)  # a very small model is at its best so
     path = Path(name)
     if not path.is_file():
         known = ", ".join([*sorted(EMBEDDED), ScriptedEngine.kind])
         raise ModelUnavailable(f"{name}: neither a model file nor one of: {known}")
-    return _chatglm(path.stem, path, _FILE_SAMPLING, settings)
+    return _chatglm(path.stem, path, None, settings)
 
 
 def _services(chat: Chat) -> list[tuple[str, Callable[[grpc.aio.Server], None]]]:
@@ -96,7 +91,7 @@ def _services(chat: Chat) -> list[tuple[str, Callable[[grpc.aio.Server], None]]]
     ]
 
 
-def _chatglm(name: str, path: Path, defaults: SamplingDefaults, settings: Settings) -> Entry:
+def _chatglm(name: str, path: Path, sampling: SamplingDefaults | None, settings: Settings) -> Entry:
     sharers = sum(model != ScriptedEngine.kind for model in settings.models)
     options = ChatGlmOptions(
         workers=settings.workers,
@@ -108,7 +103,7 @@ def _chatglm(name: str, path: Path, defaults: SamplingDefaults, settings: Settin
         silence_limit=settings.silence_limit,
         prefix_reuse=settings.prefix_reuse,
         image_hosts=Hosts.of(settings.image_hosts),
-        defaults=defaults,
+        sampling=sampling,
     )
     engine = ChatGlmEngine(path, options)
     return Entry(id=name, engine=engine, note=engine.plan.reason)

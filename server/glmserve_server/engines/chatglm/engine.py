@@ -21,6 +21,7 @@ from glmserve_server.engines.chatglm.job import Job
 from glmserve_server.engines.chatglm.picture import Picture
 from glmserve_server.engines.chatglm.pool import Pool
 from glmserve_server.engines.chatglm.process import WorkerProcess
+from glmserve_server.engines.chatglm.sampling import SamplingDefaults, model_card
 from glmserve_server.engines.chatglm.vision import Vision
 from glmserve_server.engines.engine import Events
 from glmserve_server.errors import ContextLengthExceeded
@@ -32,9 +33,6 @@ from glmserve_server.machine import available_memory
 from glmserve_server.merge import merged
 from glmserve_server.plan import plan
 
-GREEDY_BELOW: Final = 1e-3
-"""Temperatures below this are greedy: the library divides by them, and would sample at 1 for 0. So is `top_p`."""
-
 MAX_CHOICES: Final = 8
 """The largest `n`."""
 
@@ -43,14 +41,6 @@ _DECODERS: Final = 2
 
 _WORTH_ENCODING: Final = 16
 """Prompts of up to so many times the context length are counted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SamplingDefaults:
-    """What a model does when a request does not say."""
-
-    temperature: float = 1.0
-    top_p: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +61,8 @@ class ChatGlmOptions:
     prefix_reuse: bool
     image_hosts: Hosts
     """From where images may be fetched."""
-    defaults: SamplingDefaults
+    sampling: SamplingDefaults | None
+    """None: as the model's card says."""
 
 
 class ChatGlmEngine:
@@ -93,6 +84,7 @@ class ChatGlmEngine:
             max_choices=MAX_CHOICES,
         )
         self._options = options
+        self._sampling = options.sampling or model_card(model.family)
         # ChatGLM-6B reads a prompt both ways: what is cached of one depends on all of it, and is of no use to another.
         self._reuse = options.prefix_reuse and model.family is not Family.CHATGLM
         self.context_length = min(model.config.max_length, options.context_length)
@@ -184,22 +176,13 @@ class ChatGlmEngine:
         return Picture(pixels, at=placed.at, patch=prompt.ids[placed.at])
 
     def _job(self, request: ChatCompletionRequest, prompt: Prompt, room: int, picture: Picture | None) -> Job:
-        defaults = self._options.defaults
-        temperature = request.temperature if request.HasField("temperature") else defaults.temperature
-        top_p = request.top_p if request.HasField("top_p") else defaults.top_p
         return Job(
             ids=picture.named(prompt.ids) if picture else prompt.ids,
             picture=picture,
             openings=prompt.openings,
             limit=min(request.max_completion_tokens or room, room),
             stop_ids=() if request.ignore_eos else tuple(self._dialect.stop_ids),
-            sampling={
-                "do_sample": temperature >= GREEDY_BELOW and top_p >= GREEDY_BELOW,
-                "temperature": temperature,
-                "top_p": top_p,
-                "top_k": min(request.top_k, 1 << 30),
-                "repetition_penalty": request.repetition_penalty or 1.0,
-            },
+            sampling=self._sampling.knobs(request),
             cache_key=request.prompt_cache_key,
         )
 
