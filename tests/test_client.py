@@ -3,6 +3,9 @@
 import asyncio
 import gc
 import math
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -417,3 +420,62 @@ def test_no_limit_is_infinite(client: Any) -> None:
     assert client.chat("Hello!", model="scripted", timeout=math.inf).text == "Hello!"
     with client.stream("Hello!", model="scripted", timeout=math.inf, token_timeout=math.inf) as stream:
         assert "".join(stream.texts()) == "Hello!"
+
+
+def test_what_is_too_large_for_the_server_is_a_bad_request(server: Glmserve) -> None:
+    with Client(f"grpc://{server.grpc_address}") as client:
+        with pytest.raises(BadRequest, match="too large for the server"):
+            client.chat("word " * 10_000_000, **GREEDY)
+        assert "Paris" in client.chat(QUESTION, **GREEDY).text
+
+
+def test_the_edge_speaks_grpc_too(server: Glmserve) -> None:
+    with Client(server.edge_url.replace("http", "grpc", 1)) as client:
+        assert "Paris" in client.chat(QUESTION, **GREEDY).text
+        with client.stream(QUESTION, **GREEDY) as stream:
+            assert "Paris" in "".join(stream.texts())
+
+
+PROGRAMS = {
+    "forgets to close its client": "client.models()",
+    "ends in the middle of a stream": "next(client.stream('/slow', model='scripted').__enter__())",
+    "fails in the middle of a stream": """
+        try:
+            with client, client.stream('/slow', model='scripted') as stream:
+                raise LookupError(next(stream))
+        except LookupError:
+            pass
+    """,
+    "goes on in a child": """
+        client.models()
+        pid = os.fork()
+        if not pid:
+            try:
+                client.models()
+            except glmserve_client.ClientClosed:
+                os._exit(7)
+        assert os.waitstatus_to_exitcode(os.wait()[1]) == 7
+    """,
+    "is interrupted": """
+        with client.stream('/slow', model='scripted') as stream:
+            next(stream)
+            try:
+                threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT)).start()
+                list(stream)
+            except KeyboardInterrupt:
+                print("interrupted")
+        assert client.models()
+    """,
+}
+
+
+ENDINGS = [(program, wire) for program in PROGRAMS for wire in ("grpc", "http")]
+ENDINGS.remove(("goes on in a child", "grpc"))  # gRPC itself must not be forked
+
+
+@pytest.mark.parametrize(("program", "wire"), ENDINGS)
+def test_a_program_ends_quietly_that(program: str, wire: str, server: Glmserve) -> None:
+    head = f"import glmserve_client, os, signal, threading\nclient = glmserve_client.Client({url_of(server, wire)!r})\n"
+    code = head + textwrap.dedent(PROGRAMS[program])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

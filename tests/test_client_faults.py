@@ -353,9 +353,10 @@ def test_a_server_that_does_not_listen_is_not_reached(style: str) -> None:
 class ScriptedChat(chat_pb2_grpc.ChatServiceServicer):
     """Fails as often as there are statuses, then answers with `events`."""
 
-    def __init__(self, statuses: list[status_pb2.Status], events: int = 2) -> None:
+    def __init__(self, statuses: list[status_pb2.Status], events: int = 2, text: str = "Hi") -> None:
         self.statuses = statuses
         self.events = events
+        self.text = text
         self.metadata: list[dict[str, Any]] = []
         self.left = threading.Event()
 
@@ -373,7 +374,7 @@ class ScriptedChat(chat_pb2_grpc.ChatServiceServicer):
             context.abort({code.value[0]: code for code in grpc.StatusCode}[status.code], status.message)
         yield chat_pb2.StreamChatCompletionResponse(started=chat_pb2.Started(id="1", model="m"))
         for _ in range(self.events):
-            yield chat_pb2.StreamChatCompletionResponse(text=chat_pb2.TextDelta(text="Hi"))
+            yield chat_pb2.StreamChatCompletionResponse(text=chat_pb2.TextDelta(text=self.text))
         if self.events > 2:
             self.left.wait()
         if self.events == 2:
@@ -445,6 +446,12 @@ def test_a_grpc_stall_ends_the_stream_and_leaves_the_call(style: str) -> None:
     with serving(chat) as url, opened(style, url, token_timeout=0.2) as client:
         assert type(error_of(lambda: read(client))) is Stalled
         assert chat.left.wait(10)
+
+
+def test_a_grpc_answer_that_is_too_large_is_not_taken() -> None:
+    chat = ScriptedChat([], text="x" * 40_000_000)
+    with serving(chat) as url, Client(url) as client:
+        assert type(error_of(lambda: read(client))) is InvalidAnswer
 
 
 # Arguments of the client

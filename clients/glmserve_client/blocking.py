@@ -16,12 +16,12 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from typing_extensions import Unpack, override
 
 from glmserve_client.client import AsyncClient
-from glmserve_client.conversation import ROUNDS, AsyncConversation, AsyncTurn
+from glmserve_client.conversation import ROUNDS, AsyncConversation
 from glmserve_client.errors import ClientClosed
 from glmserve_client.options import Options
 from glmserve_client.parameters import Parameters
 from glmserve_client.reply import Delta, Reply
-from glmserve_client.stream import AsyncStream, Progress
+from glmserve_client.stream import AsyncProgress, Progress
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -127,7 +127,7 @@ class Stream(Blocking, Progress):
     Lazy: a piece is fetched when it is asked for. One thread at a time.
     """
 
-    _wrapped: AsyncStream | AsyncTurn
+    _wrapped: AsyncProgress
 
     def __enter__(self) -> Self:
         self._loop.call(self._wrapped.__aenter__())

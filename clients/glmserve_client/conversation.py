@@ -1,7 +1,6 @@
 """A conversation that remembers, and runs the functions that the model calls."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from types import TracebackType
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Self
 
 from typing_extensions import Unpack, override
@@ -13,7 +12,7 @@ from glmserve_client.messages import Message, listed, tool
 from glmserve_client.messages import system as system_message
 from glmserve_client.parameters import Parameters
 from glmserve_client.reply import Delta, Reply
-from glmserve_client.stream import AsyncStream, Progress
+from glmserve_client.stream import AsyncProgress, AsyncStream
 
 ROUNDS: Final = 8
 """How many answers with function calls may follow each other, unless told otherwise."""
@@ -72,7 +71,7 @@ class AsyncConversation:
         self.messages[:] = messages
 
 
-class AsyncTurn(Progress):
+class AsyncTurn(AsyncProgress):
     """An `AsyncStream` over all rounds of a turn. Its `reply` is that of the round that is under way."""
 
     def __init__(
@@ -93,22 +92,16 @@ class AsyncTurn(Progress):
         self._on_end = on_end
         self._stream = ask(self._messages, self._parameters)
 
+    @override
     async def __aenter__(self) -> Self:
         await self._stream.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
+    @override
     async def aclose(self) -> None:
-        """Leaves the call. Does nothing after the end."""
         await self._stream.aclose()
 
-    def __aiter__(self) -> Self:
-        return self
-
+    @override
     async def __anext__(self) -> Delta:
         while True:
             try:
@@ -119,12 +112,6 @@ class AsyncTurn(Progress):
                     self._on_end(self._messages)
                     raise
             await self._next_round()
-
-    async def texts(self) -> AsyncIterator[str]:
-        """The pieces of the first choice's text."""
-        async for delta in self:
-            if delta.text and delta.index == 0:
-                yield delta.text
 
     @property
     @override

@@ -65,7 +65,35 @@ class Progress(ABC):
         return self.reply.usage
 
 
-class AsyncStream(Progress):
+class AsyncProgress(Progress):
+    """An answer under way, piece by piece."""
+
+    @abstractmethod
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Leaves the call. Does nothing after the end."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    @abstractmethod
+    async def __anext__(self) -> Delta: ...
+
+    async def texts(self) -> AsyncIterator[str]:
+        """The pieces of the first choice's text."""
+        async for delta in self:
+            if delta.text and delta.index == 0:
+                yield delta.text
+
+
+class AsyncStream(AsyncProgress):
     """`async with client.stream(...) as stream:` then `async for delta in stream:` or `in stream.texts():`.
 
     Entered once the server has begun to answer: what it refuses is raised there, and retried there. Left, it closes the
@@ -78,6 +106,7 @@ class AsyncStream(Progress):
         self._opened: Opened | None = None
         self._draft: Draft | None = None
 
+    @override
     async def __aenter__(self) -> Self:
         if self._opened is not None:
             raise RuntimeError("a stream is entered once")
@@ -85,19 +114,12 @@ class AsyncStream(Progress):
         self._draft = Draft(self._opened[0])
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
+    @override
     async def aclose(self) -> None:
-        """Leaves the call. Does nothing after the end."""
         if self._opened is not None:
             await self._opened[1].aclose()
 
-    def __aiter__(self) -> Self:
-        return self
-
+    @override
     async def __anext__(self) -> Delta:
         """The next piece. Raises `Stalled`, `DeadlineExceeded`, `BrokenStream` and the server's errors."""
         opened, draft = self._entered
@@ -107,12 +129,6 @@ class AsyncStream(Progress):
             draft.add(event)
             if isinstance(event, Delta):
                 return event
-
-    async def texts(self) -> AsyncIterator[str]:
-        """The pieces of the first choice's text."""
-        async for delta in self:
-            if delta.text and delta.index == 0:
-                yield delta.text
 
     @property
     @override
