@@ -17,6 +17,7 @@ from glmserve_client import (
     TooManyRounds,
     UnknownModel,
     function_tool,
+    tool,
     user,
 )
 
@@ -212,3 +213,24 @@ async def test_an_unknown_name_is_told() -> None:
     told = await Functions([one]).call(ToolCall(id="1", name="two", arguments="{}"))
     assert told == "Error: there is no function 'two'; there are: one"
     assert await Functions([one]).call(ToolCall(id="1", name="one", arguments="")) == "null"
+
+
+def test_calls_come_whole_and_in_pieces(client: Any) -> None:
+    def get_weather(city: str) -> str:
+        """The weather."""
+        return city
+
+    asked: dict[str, Any] = {"model": "call", "temperature": 0, "tools": [function_tool(get_weather)]}
+    (whole,) = client.chat("What is the weather?", **asked).tool_calls
+    assert (whole.name, whole.arguments) == ("get_weather", '{"city": "Paris"}')
+    with client.stream("What is the weather?", **asked) as stream:
+        pieces = [delta.tool_call for delta in stream if delta.tool_call]
+    assert [(piece.index, bool(piece.id), piece.name) for piece in pieces[:2]] == [
+        (0, True, "get_weather"),
+        (0, False, ""),
+    ]
+    (call,) = stream.tool_calls
+    assert (call.name, call.arguments) == (whole.name, "".join(piece.arguments for piece in pieces))
+    assert stream.finish_reason is FinishReason.TOOL_CALLS
+    with_result = ["What is the weather?", stream.reply, tool("Rain", tool_call_id=call.id)]
+    assert client.chat(with_result, **asked).usage.prompt_tokens > stream.usage.prompt_tokens
