@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import Glmserve
+from running import COMMAND, Glmserve
 
 import glmserve_client
 
@@ -33,3 +33,10 @@ def test_what_is_named_exists() -> None:
 
 def _is_error(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, glmserve_client.GlmserveError)
+
+
+def test_the_command_prints_what_is_shown(server: Glmserve) -> None:
+    (block,) = re.findall(r"```console\n\$ (.*?)```", TEXT, re.DOTALL)
+    command, shown = block.split("\n", 1)
+    command = command.replace("glmserve ask", f"{COMMAND} ask").replace("http://127.0.0.1:8080/v1", server.openai_url)
+    assert subprocess.check_output(command, shell=True, text=True) == shown  # noqa: S602
