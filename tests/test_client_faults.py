@@ -491,6 +491,11 @@ def test_an_option_that_does_not_exist_is_a_type_error() -> None:
         Client("http://localhost/v1", retrys=1)  # type: ignore[call-arg]
 
 
+def test_the_key_is_not_shown() -> None:
+    with Client("http://localhost/v1", api_key="secret") as client:
+        assert "secret" not in repr(client._wrapped._settings)
+
+
 def test_the_key_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLMSERVE_API_KEY", "secret")
     server = Scripted(answer("200 OK", WHOLE), answer("200 OK", WHOLE))

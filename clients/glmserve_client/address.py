@@ -2,7 +2,7 @@
 
 import ipaddress
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -42,7 +42,7 @@ class Address:
     host: str
     port: int
     encrypted: bool
-    api_key: str | None
+    api_key: str | None = field(repr=False)
     certificates: Certificates
 
     @property
