@@ -36,7 +36,7 @@ def local(text: str, server: Glmserve) -> str:
 def test_python_answers(text: str, embedded: Glmserve) -> None:
     done = subprocess.run([sys.executable, "-c", local(text, embedded)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"Bob|Tokyo", done.stdout)
+    assert re.search(r"Bob|Tokyo|get_weather", done.stdout)
 
 
 @pytest.mark.parametrize("text", CONSOLE)

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from chain import write_chain
 from faces import Face, Refused, Reply, opened
-from running import Glmserve
+from running import MODEL, Glmserve
 
 from glmserve.v1.model_pb2 import GetModelRequest
 from glmserve.v1.model_pb2_grpc import ModelServiceStub
@@ -39,7 +39,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glmserve]:
     folder = tmp_path_factory.mktemp("chains")
     files = [write_chain(folder / f"{name}.bin", run) for name, run in SAYS.items()]
     arguments = [argument for file in files for argument in ("--model", str(file))]
-    with Glmserve("up", "--workers", "1", "--threads", "1", *arguments) as running:
+    with Glmserve("up", "--workers", "1", "--model", MODEL, *arguments) as running:
         yield running
 
 
@@ -55,6 +55,36 @@ def answers(face: Face, turns: Any = QUESTION, **parameters: Any) -> Reply:
     *_, streamed = face.stream(turns, temperature=0, **parameters)
     assert streamed == whole
     return whole
+
+
+@pytest.mark.parametrize(
+    ("question", "city"),
+    [
+        ("What is the weather in Paris?", "Paris"),
+        ("What's the weather like in San Francisco?", "San Francisco"),
+        ("北京今天天气怎么样？", "北京"),
+    ],
+)
+def test_the_embedded_model_calls_a_function_and_answers_from_its_result(face: Face, question: str, city: str) -> None:
+    asked = answers(face, [("user", question)], model=MODEL, tools=[WEATHER])
+    assert (asked.text, asked.finish) == ("", "tool_calls")
+    ((name, arguments),) = asked.calls
+    assert (name, json.loads(arguments)) == ("get_weather", {"city": city})
+    call = {"id": asked.call_ids[0], "type": "function", "function": {"name": name, "arguments": arguments}}
+    turns = [
+        ("user", question),
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": asked.call_ids[0], "content": '{"temperature": 21, "condition": "sunny"}'},
+    ]
+    told = answers(face, turns, model=MODEL, tools=[WEATHER])
+    assert "21" in told.text
+    assert (told.calls, told.finish) == ([], "stop")
+
+
+def test_the_embedded_model_answers_plainly_when_no_tool_fits(face: Face) -> None:
+    reply = answers(face, [("user", "What is the capital of France?")], model=MODEL, tools=[WEATHER])
+    assert "Paris" in reply.text
+    assert (reply.calls, reply.finish) == ([], "stop")
 
 
 def test_a_call_is_told_from_text(face: Face) -> None:
