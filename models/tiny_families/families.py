@@ -114,11 +114,13 @@ def samples(family: Family, vocabulary: Vocabulary) -> Iterator[Sample]:
 
 
 def train(family: Family, checkpoint: Path, old: Path) -> None:
-    """Train to a checkpoint."""
+    """Train to a checkpoint; one that is there is trained further."""
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     old_model = base.load(old)
     network, vocabulary = start(family, old_model)
+    if checkpoint.exists():
+        network.load_state_dict(torch.load(checkpoint, weights_only=True)["weights"])
     made = batches(samples(family, vocabulary), random.Random(family.seed), tokens=family.tokens, length=family.length)
     glm1 = isinstance(network, Glm1Network)
     output = network.logits if glm1 else network.output_layer

@@ -107,6 +107,11 @@ class Glm1Network(nn.Module):
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.final_layernorm = nn.LayerNorm(shape.hidden, NORM_EPS)
         self.apply(self._start)
+        # Else the token just read, whose row is also the output's, drowns everything: its vector is scaled up in each layer.
+        nn.init.constant_(self.final_layernorm.weight, 0.35)
+        for layer in self.layers:
+            for linear in (layer.attention.dense, layer.mlp.dense_4h_to_h):
+                nn.init.normal_(linear.weight, std=3 * linear.in_features**-0.5)
 
     def _start(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear):

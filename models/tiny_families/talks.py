@@ -4,30 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tiny_glm import corpus
+from tiny_glm import corpus, tools
 from tiny_glm.conversation import Conversation, Source, Turn
-from tiny_glm.skills import facts, identity, repeat, smalltalk, tool_calls
+from tiny_glm.skills import facts, functions, identity, repeat, smalltalk, tool_calls
 
 from .tool_talk import translated
 
-TOOL_MAKERS = (
-    tool_calls.make_call,
-    tool_calls.make_call,
-    tool_calls.make_answer,
-    tool_calls.make_weather,
-    tool_calls.make_plain,
-)
+TOOL_MAKERS = (tool_calls.make_call, tool_calls.make_answer, tool_calls.make_weather, tool_calls.make_plain)
 SMALL_MAKERS = (smalltalk.make, identity.make, repeat.make, repeat.make, facts.make)
-TOOL_SHARE = 0.5
 
 
 def with_tools(source: Source) -> Conversation:
-    """Return a conversation for ChatGLM3, one in two with functions declared."""
+    """Return a conversation for ChatGLM3: mostly about the weather or any functions declared, else plain talk."""
     while True:
-        talk = source.choice(TOOL_MAKERS)(source) if source.chance(TOOL_SHARE) else corpus.draw(source)
-        turns = translated(talk.turns)
-        if turns:
+        roll = source.rng.random()
+        if roll < 0.3:
+            talk = weather(source)
+        elif roll < 0.5:
+            talk = source.choice(TOOL_MAKERS)(source)
+        else:
+            talk = small(source) if roll < 0.8 else corpus.draw(source)
+        if turns := translated(talk.turns):
             return Conversation(talk.skill, turns)
+
+
+def weather(source: Source) -> Conversation:
+    """Return a talk with one function of a usual name for the weather: a call, a call with its result, or neither."""
+    chinese, family = source.chance(0.35), functions.FAMILIES["weather"]
+    while True:
+        function = functions.declare(source.trained(), family, chinese=chinese)
+        if function.name in family.names.train and function.keys["city"] in family.slots["city"].keys.train:
+            break
+    opened = [tools.declaration([function.schema])]
+    if source.chance(0.25):
+        return Conversation("weather declared, not asked", [*opened, *tool_calls.plain(source, [function]).turns])
+    asked = tool_calls.ask(source, function, chinese=chinese)
+    if source.chance(0.5):
+        return Conversation("weather call", [*opened, *asked.called()])
+    return Conversation("weather result", [*opened, *asked.called(), *asked.answered(source)])
 
 
 def rounds(source: Source) -> Conversation:
