@@ -64,6 +64,10 @@ up: $(READY) ## Start server and Envoy with the embedded model (ARGS="…" goes 
 model: .venv-model/.ready ## Train, export and evaluate the embedded model, in its own .venv-model (models/README.md)
 	@cd models && exec ../.venv-model/bin/python -m tiny_glm all $(ARGS)
 
+.PHONY: families
+families: .venv-model/.ready ## Make the small files of the other families (models/FAMILIES.md; ARGS=glm4v for one)
+	@cd models && exec ../.venv-model/bin/python -m tiny_families $(or $(ARGS),all)
+
 # uv knows the build constraints that chatglm-cpp needs; pip takes the rest.
 .venv-model/.ready: models/requirements.in | $(READY)
 	@$(PYTHON) -m venv .venv-model
