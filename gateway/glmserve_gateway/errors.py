@@ -110,13 +110,19 @@ class OpenAIError:
     """A failure, ready to be sent."""
 
     code: grpc.StatusCode
+    reason: error_pb2.ErrorReason.ValueType
     http_status: int
-    details: str
-    """What gRPC shows as the status message; short."""
+    message: str
+    param: str | None
     body: bytes
-    """OpenAI's error object as JSON, in ASCII, at most `MAX_ERROR_BYTES`."""
+    """The error object as JSON, in ASCII, at most `MAX_ERROR_BYTES`."""
     headers: tuple[tuple[str, str], ...]
     """`retry-after` and `x-should-retry`, where they say something."""
+
+    @property
+    def details(self) -> str:
+        """What gRPC shows as the status message; short."""
+        return self.message if len(self.message) <= _MAX_DETAILS else self.message[: _MAX_DETAILS - 1] + "…"
 
     @property
     def trailers(self) -> tuple[tuple[str, str], ...]:
@@ -130,25 +136,40 @@ def openai_error(status: status_pb2.Status, names: Mapping[str, str] | None = No
     `names` maps fields of `ChatCompletionRequest` to the names under which the request really gave them.
     """
     code = _CODES.get(status.code, _C.UNKNOWN)
-    wording = _wording(code, status)
+    reason = _reason(status)
+    wording = TABLE.get((code, reason)) or _BY_CODE.get(code, _UNKNOWN)
     message, param = status.message, None
     if (field := _field(status)) is not None:
         param = openai_path(field, names or {})
         message = message.replace(field, param, 1)
+    message = message or code.value[1]
     return OpenAIError(
         code=code,
+        reason=reason,
         http_status=wording.http_status,
-        details=_short(message),
-        body=_body(message or code.value[1], param, wording),
+        message=message,
+        param=param,
+        body=error_body({"message": message, "type": wording.type, "param": param, "code": wording.code}),
         headers=tuple(_headers(status, wording)),
     )
 
 
-def _wording(code: grpc.StatusCode, status: status_pb2.Status) -> Wording:
-    reason: error_pb2.ErrorReason.ValueType = error_pb2.ERROR_REASON_UNSPECIFIED
+def error_body(error: Mapping[str, str | None]) -> bytes:
+    """The body for an error object, in ASCII and with a long message cut, because metadata are ASCII and short."""
+    while True:
+        body = json.dumps({"error": error}, separators=(",", ":")).encode("ascii")
+        if len(body) <= MAX_ERROR_BYTES:
+            return body
+        message, param = error["message"] or "", error.get("param") or ""
+        error = {**error, "message": message[: len(message) // 2] + "…"}
+        if len(param) > MAX_ERROR_BYTES // 16:
+            error["param"] = None
+
+
+def _reason(status: status_pb2.Status) -> error_pb2.ErrorReason.ValueType:
     if (info := _detail(status, error_details_pb2.ErrorInfo())) and info.reason in _R.keys():  # noqa: SIM118
-        reason = _R.Value(info.reason)
-    return TABLE.get((code, reason)) or _BY_CODE.get(code, _UNKNOWN)
+        return _R.Value(info.reason)
+    return error_pb2.ERROR_REASON_UNSPECIFIED
 
 
 def _field(status: status_pb2.Status) -> str | None:
@@ -166,19 +187,3 @@ def _headers(status: status_pb2.Status, wording: Wording) -> Iterator[tuple[str,
 
 def _detail(status: status_pb2.Status, into: _M) -> _M | None:
     return next((into for detail in status.details if detail.Unpack(into)), None)
-
-
-def _body(message: str, param: str | None, wording: Wording) -> bytes:
-    """The error object, in ASCII and with a long message cut, because metadata are ASCII and short."""
-    while True:
-        error = {"message": message, "type": wording.type, "param": param, "code": wording.code}
-        body = json.dumps({"error": error}, separators=(",", ":")).encode("ascii")
-        if len(body) <= MAX_ERROR_BYTES:
-            return body
-        if param is not None and len(param) > MAX_ERROR_BYTES // 16:
-            param = None
-        message = message[: len(message) // 2] + "…"
-
-
-def _short(message: str) -> str:
-    return message if len(message) <= _MAX_DETAILS else message[: _MAX_DETAILS - 1] + "…"

@@ -1,9 +1,8 @@
 """The table of what a chat completion request over HTTP may hold, and where it goes.
 
-Names that are not in the table are ignored, as OpenAI's SDKs let callers add any.
+OpenAI's, from which the tables of other APIs derive. Names that are not in it are ignored, as SDKs let callers add any.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -199,4 +198,9 @@ FIELDS = (
 )
 """Every field that is known, in the order of the contract's."""
 
-BY_NAME: Mapping[str, Field] = {field.name: field for field in FIELDS}
+
+def with_fields(*own: Field) -> tuple[Field, ...]:
+    """OpenAI's table with the fields of another API, which take the place of those of the same name."""
+    replaced = {field.name: field for field in own}
+    kept = tuple(replaced.pop(field.name, field) for field in FIELDS)
+    return (*kept, *replaced.values())

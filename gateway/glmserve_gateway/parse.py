@@ -1,10 +1,10 @@
-"""The body of `POST /v1/chat/completions` to a `ChatCompletionRequest`.
+"""The body of a `POST` to `chat/completions` to a `ChatCompletionRequest`.
 
 Pure. Checks the form of everything and the range of nothing but what protobuf cannot hold: ranges are the server's,
 which checks the typed request once for both faces.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from glmserve.v1 import chat_pb2
 from glmserve_gateway.body import decode
 from glmserve_gateway.errors import InvalidRequest
-from glmserve_gateway.fields import FIELDS, Fate
+from glmserve_gateway.fields import FIELDS, Fate, Field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,8 @@ class ChatCall:
     """The tools came as `functions`, so calls go back as `function_call`."""
     ignored: tuple[str, ...]
     """Preferences that no model here can honour, by name."""
+    answer: Mapping[str, Any]
+    """What the fields say that shape the answer, by name."""
     names: Mapping[str, str]
     """The contract's fields that the request gave under another name, for the paths in errors."""
 
@@ -41,14 +43,14 @@ class ChatCall:
         return names
 
 
-def parse_chat_call(data: bytes) -> ChatCall:
-    """Reads a request body; raises `InvalidRequest` naming the first field that is wrong."""
+def parse_chat_call(data: bytes, fields: Sequence[Field] = FIELDS) -> ChatCall:
+    """Reads a request body by a table of fields; raises `InvalidRequest` naming the first that is wrong."""
     body = decode(data)
     request = chat_pb2.ChatCompletionRequest()
     answer: dict[str, Any] = {}
     ignored: list[str] = []
     sources: dict[str, str] = {}
-    for field in FIELDS:
+    for field in fields:
         if (value := body.get(field.name)) is None:
             continue
         read = field.read(value, field.name)
@@ -80,6 +82,7 @@ def _chat_call(
         include_usage=answer.get("stream_options", False),
         functions=functions,
         ignored=ignored,
+        answer=answer,
         names={target: source for target, source in sources.items() if target != source},
     )
 

@@ -1,11 +1,11 @@
 """Answers of `glmserve.v1` to OpenAI's JSON and server-sent events, byte for byte.
 
-Pure. Knows nothing about requests but the three facts that shape an answer.
+Pure. Knows nothing about requests but the facts that shape an answer.
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -16,26 +16,39 @@ JSON_TYPE = "application/json"
 EVENTS_TYPE = "text/event-stream; charset=utf-8"
 DONE = b"data: [DONE]\n\n"
 
-FINISH_REASONS = {
+FinishReasons: TypeAlias = Mapping[chat_pb2.FinishReason.ValueType, str]
+
+FINISH_REASONS: FinishReasons = {
     chat_pb2.FINISH_REASON_STOP: "stop",
     chat_pb2.FINISH_REASON_LENGTH: "length",
     chat_pb2.FINISH_REASON_TOOL_CALLS: "tool_calls",
     chat_pb2.FINISH_REASON_CONTENT_FILTER: "content_filter",
 }
+NOTHING: Mapping[str, str] = {}
 _LEAST_LOGPROB = -9999.0
 """What OpenAI gives for minus infinity, which JSON cannot hold."""
 
 
-def chat_completion(response: chat_pb2.CreateChatCompletionResponse, *, functions: bool = False) -> bytes:
-    """A whole answer as `chat.completion`. `functions`: calls go back as `function_call`, the old form."""
+def chat_completion(
+    response: chat_pb2.CreateChatCompletionResponse,
+    *,
+    functions: bool = False,
+    reasons: FinishReasons = FINISH_REASONS,
+    more: Mapping[str, str] = NOTHING,
+) -> bytes:
+    """A whole answer as `chat.completion`.
+
+    `functions`: calls go back as `function_call`, the old form. `reasons` are words for the end, `more` is added.
+    """
     return orjson.dumps(
         {
             "id": response.id,
             "object": "chat.completion",
             "created": response.created.seconds,
             "model": response.model,
-            "choices": [_choice(choice, functions) for choice in response.choices],
-            "usage": _usage(response.usage),
+            **more,
+            "choices": [_choice(choice, functions, reasons) for choice in response.choices],
+            "usage": usage_json(response.usage),
         }
     )
 
@@ -61,12 +74,21 @@ class ChunkRenderer:
     The first piece of each choice brings the chunk with its role along, so that nothing leaves before it.
     """
 
-    def __init__(self, started: chat_pb2.Started, *, include_usage: bool = False, functions: bool = False) -> None:
+    def __init__(
+        self,
+        started: chat_pb2.Started,
+        *,
+        include_usage: bool = False,
+        functions: bool = False,
+        reasons: FinishReasons = FINISH_REASONS,
+        more: Mapping[str, str] = NOTHING,
+    ) -> None:
         head = {
             "id": started.id,
             "object": "chat.completion.chunk",
             "created": started.created.seconds,
             "model": started.model,
+            **more,
         }
         self._head = b"data: " + orjson.dumps(head)[:-1] + b',"choices":['
         self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
@@ -74,6 +96,7 @@ class ChunkRenderer:
         self._text_begin: dict[int, bytes] = {}
         self._include_usage = include_usage
         self._functions = functions
+        self._reasons = reasons
 
     def render_all(self, events: Iterable[chat_pb2.StreamChatCompletionResponse]) -> bytes:
         """The bytes for some events, one after the other."""
@@ -92,17 +115,20 @@ class ChunkRenderer:
                 delta = _function_delta(call) if self._functions else _tool_delta(call)
                 return self._delta(call.choice_index, delta, content=None)
             case "finished":
-                reason = _finish_reason(event.finished.finish_reason, self._functions)
-                return self._delta(event.finished.choice_index, {}, finish_reason=reason)
+                return self._finished(event.finished)
             case "usage":
                 return self._usage(event.usage) + DONE
             case _:
                 return b""
 
+    def _finished(self, finished: chat_pb2.Finished) -> bytes:
+        reason = _finish_reason(finished.finish_reason, self._functions, self._reasons)
+        return self._delta(finished.choice_index, {}, finish_reason=reason)
+
     def _usage(self, usage: chat_pb2.Usage) -> bytes:
         if not self._include_usage:
             return b""
-        return self._head + b'],"usage":' + orjson.dumps(_usage(usage)) + b"}\n\n"
+        return self._head + b'],"usage":' + orjson.dumps(usage_json(usage)) + b"}\n\n"
 
     def _text(self, delta: chat_pb2.TextDelta) -> bytes:
         begin = self._text_begin.get(delta.choice_index)
@@ -134,12 +160,12 @@ class ChunkRenderer:
         return self._head + orjson.dumps(choice) + self._tail
 
 
-def _choice(choice: chat_pb2.Choice, functions: bool) -> dict[str, Any]:
+def _choice(choice: chat_pb2.Choice, functions: bool, reasons: FinishReasons) -> dict[str, Any]:
     return {
         "index": choice.index,
         "message": _message(choice.message, functions),
         "logprobs": _logprobs(choice.logprobs),
-        "finish_reason": _finish_reason(choice.finish_reason, functions),
+        "finish_reason": _finish_reason(choice.finish_reason, functions, reasons),
     }
 
 
@@ -178,12 +204,13 @@ def _function_delta(call: chat_pb2.ToolCallDelta) -> dict[str, Any]:
     return {"function_call": {**name, "arguments": call.arguments_json}}
 
 
-def _finish_reason(reason: chat_pb2.FinishReason.ValueType, functions: bool) -> str:
-    name = FINISH_REASONS.get(reason, "stop")
+def _finish_reason(reason: chat_pb2.FinishReason.ValueType, functions: bool, reasons: FinishReasons) -> str:
+    name = reasons.get(reason, "stop")
     return "function_call" if functions and name == "tool_calls" else name
 
 
-def _usage(usage: chat_pb2.Usage) -> dict[str, Any]:
+def usage_json(usage: chat_pb2.Usage) -> dict[str, Any]:
+    """The tokens of an answer, counted."""
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,

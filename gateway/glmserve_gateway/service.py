@@ -17,8 +17,9 @@ from typing_extensions import override
 from glmserve.v1 import openai_pb2, openai_pb2_grpc
 from glmserve_gateway import render
 from glmserve_gateway.backend import Backend
-from glmserve_gateway.errors import InvalidRequest, OpenAIError, openai_error
-from glmserve_gateway.parse import ChatCall, parse_chat_call
+from glmserve_gateway.errors import InvalidRequest, OpenAIError
+from glmserve_gateway.face import OPENAI, Face
+from glmserve_gateway.parse import ChatCall
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class OpenAIServicer(openai_pb2_grpc.OpenAIServiceServicer):
-    """Answers OpenAI's requests with what `backend` says."""
+    """Answers requests of OpenAI's API, and of those that are like it, with what `backend` says."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -40,16 +41,21 @@ class OpenAIServicer(openai_pb2_grpc.OpenAIServiceServicer):
     @override
     async def CreateChatCompletion(self, request: HttpBody, context: Context) -> AsyncGenerator[HttpBody, None]:
         """One body of JSON, or a body per server-sent event."""
+        async with aclosing(self._answer(OPENAI, request, context)) as bodies:
+            async for body in bodies:
+                yield body
+
+    async def _answer(self, face: Face, request: HttpBody, context: Context) -> AsyncGenerator[HttpBody, None]:
         call: ChatCall | None = None
         begun = False
         try:
-            call = await _parse(request)
-            async with aclosing(self._bodies(call, context)) as bodies:
+            call = await _parse(face, request)
+            async with aclosing(self._bodies(face, call, context)) as bodies:
                 async for body in bodies:
                     begun = True
                     yield body
         except Exception as error:  # noqa: BLE001 -- the border: whatever it is, the caller must see an error
-            failure = self._failure(error, call)
+            failure = self._failure(face, error, call)
             if not begun:
                 await context.abort(failure.code, failure.details, failure.trailers)
             yield HttpBody(data=render.error_event(failure))
@@ -68,22 +74,22 @@ class OpenAIServicer(openai_pb2_grpc.OpenAIServiceServicer):
         """One model."""
         yield await self._body(context, lambda: render.model(self._backend.get_model(request.model)))
 
-    def _bodies(self, call: ChatCall, context: Context) -> AsyncGenerator[HttpBody, None]:
-        return self._events(call, context) if call.stream else self._whole(call, context)
+    def _bodies(self, face: Face, call: ChatCall, context: Context) -> AsyncGenerator[HttpBody, None]:
+        return self._events(face, call, context) if call.stream else self._whole(face, call, context)
 
-    async def _whole(self, call: ChatCall, context: Context) -> AsyncGenerator[HttpBody, None]:
+    async def _whole(self, face: Face, call: ChatCall, context: Context) -> AsyncGenerator[HttpBody, None]:
         began = perf_counter()
         response = await self._backend.create_chat_completion(call.request)
-        data = render.chat_completion(response, functions=call.functions)
+        data = face.whole(response, call)
         await _send_head(context, began, (*call.given_names(response.ignored), *call.ignored))
         yield HttpBody(content_type=render.JSON_TYPE, data=data)
 
-    async def _events(self, call: ChatCall, context: Context) -> AsyncGenerator[HttpBody, None]:
+    async def _events(self, face: Face, call: ChatCall, context: Context) -> AsyncGenerator[HttpBody, None]:
         began = perf_counter()
         async with aclosing(self._backend.stream_chat_completion(call.request)) as answer:
             events = await anext(answer)
             started = events[0].started
-            chunks = render.ChunkRenderer(started, include_usage=call.include_usage, functions=call.functions)
+            chunks = face.chunks(started, call)
             while not (data := chunks.render_all(events)):  # an error can set the HTTP status until there is something
                 events = await anext(answer)
             await _send_head(
@@ -99,27 +105,27 @@ class OpenAIServicer(openai_pb2_grpc.OpenAIServiceServicer):
         try:
             data = make()
         except Exception as error:  # noqa: BLE001 -- as above
-            failure = self._failure(error, None)
+            failure = self._failure(OPENAI, error, None)
             await context.abort(failure.code, failure.details, failure.trailers)
         await _send_head(context, began, ())
         return HttpBody(content_type=render.JSON_TYPE, data=data)
 
-    def _failure(self, error: Exception, call: ChatCall | None) -> OpenAIError:
+    def _failure(self, face: Face, error: Exception, call: ChatCall | None) -> OpenAIError:
         if isinstance(error, InvalidRequest):
-            return openai_error(error.status)
+            return face.error(error.status, None)
         status = self._backend.status_of(error)
         if status.code == grpc.StatusCode.INTERNAL.value[0]:
             logger.error("unforeseen error", exc_info=error)
-        return openai_error(status, call.names if call else None)
+        return face.error(status, call.names if call else None)
 
 
-async def _parse(request: HttpBody) -> ChatCall:
+async def _parse(face: Face, request: HttpBody) -> ChatCall:
     media_type = request.content_type.partition(";")[0].strip().lower()
     if media_type != render.JSON_TYPE:  # browsers let pages of anywhere post other types, and none, without asking
         raise InvalidRequest(f"the content type must be {render.JSON_TYPE}, not {media_type[:64] or 'missing'}")
     if len(request.data) > _LARGE_BODY:
-        return await asyncio.to_thread(parse_chat_call, request.data)
-    return parse_chat_call(request.data)
+        return await asyncio.to_thread(face.parse, request.data)
+    return face.parse(request.data)
 
 
 async def _send_head(context: Context, began: float, ignored: Sequence[str], *more: tuple[str, str]) -> None:
