@@ -17,9 +17,11 @@ from typing_extensions import override
 from glmserve.v1 import openai_pb2, openai_pb2_grpc
 from glmserve_gateway import render
 from glmserve_gateway.backend import Backend
+from glmserve_gateway.dbgpt import DBGPT
 from glmserve_gateway.errors import InvalidRequest, OpenAIError
 from glmserve_gateway.face import OPENAI, Face
 from glmserve_gateway.parse import ChatCall
+from glmserve_gateway.zhipu import ZHIPU
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,20 @@ class OpenAIServicer(openai_pb2_grpc.OpenAIServiceServicer):
     async def CreateChatCompletion(self, request: HttpBody, context: Context) -> AsyncGenerator[HttpBody, None]:
         """One body of JSON, or a body per server-sent event."""
         async with aclosing(self._answer(OPENAI, request, context)) as bodies:
+            async for body in bodies:
+                yield body
+
+    @override
+    async def CreateDbgptChatCompletion(self, request: HttpBody, context: Context) -> AsyncGenerator[HttpBody, None]:
+        """The same for DB-GPT's client."""
+        async with aclosing(self._answer(DBGPT, request, context)) as bodies:
+            async for body in bodies:
+                yield body
+
+    @override
+    async def CreateZhipuChatCompletion(self, request: HttpBody, context: Context) -> AsyncGenerator[HttpBody, None]:
+        """The same for Zhipu's SDKs."""
+        async with aclosing(self._answer(ZHIPU, request, context)) as bodies:
             async for body in bodies:
                 yield body
 

@@ -27,11 +27,11 @@ if _version_not_supported:
 
 
 class OpenAIServiceStub:
-    """OpenAI's HTTP API, byte for byte: Envoy turns the HTTP requests into these calls. Not for generated stubs, which
-    have the typed services.
+    """OpenAI's HTTP API and two that are like it, byte for byte: Envoy turns the HTTP requests into these calls. Not for
+    generated stubs, which have the typed services.
 
-    A failed call carries OpenAI's error body as JSON in the trailing metadata `x-glmserve-error`, which the edge makes
-    the body of the HTTP answer.
+    A failed call carries the error body as JSON in the trailing metadata `x-glmserve-error`, which the edge makes the
+    body of the HTTP answer.
     """
 
     def __init__(self, channel):
@@ -42,6 +42,16 @@ class OpenAIServiceStub:
         """
         self.CreateChatCompletion = channel.unary_stream(
                 '/glmserve.v1.OpenAIService/CreateChatCompletion',
+                request_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.CreateDbgptChatCompletion = channel.unary_stream(
+                '/glmserve.v1.OpenAIService/CreateDbgptChatCompletion',
+                request_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.CreateZhipuChatCompletion = channel.unary_stream(
+                '/glmserve.v1.OpenAIService/CreateZhipuChatCompletion',
                 request_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
@@ -58,15 +68,29 @@ class OpenAIServiceStub:
 
 
 class OpenAIServiceServicer:
-    """OpenAI's HTTP API, byte for byte: Envoy turns the HTTP requests into these calls. Not for generated stubs, which
-    have the typed services.
+    """OpenAI's HTTP API and two that are like it, byte for byte: Envoy turns the HTTP requests into these calls. Not for
+    generated stubs, which have the typed services.
 
-    A failed call carries OpenAI's error body as JSON in the trailing metadata `x-glmserve-error`, which the edge makes
-    the body of the HTTP answer.
+    A failed call carries the error body as JSON in the trailing metadata `x-glmserve-error`, which the edge makes the
+    body of the HTTP answer.
     """
 
     def CreateChatCompletion(self, request, context):
         """Answers a conversation: one body of JSON, or with `"stream": true` a body per server-sent event.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateDbgptChatCompletion(self, request, context):
+        """Does the same in the form of DB-GPT's client.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateZhipuChatCompletion(self, request, context):
+        """Does the same in the form of Zhipu's SDKs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,6 +118,16 @@ def add_OpenAIServiceServicer_to_server(servicer, server):
                     request_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
+            'CreateDbgptChatCompletion': grpc.unary_stream_rpc_method_handler(
+                    servicer.CreateDbgptChatCompletion,
+                    request_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'CreateZhipuChatCompletion': grpc.unary_stream_rpc_method_handler(
+                    servicer.CreateZhipuChatCompletion,
+                    request_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
             'ListModels': grpc.unary_stream_rpc_method_handler(
                     servicer.ListModels,
                     request_deserializer=glmserve_dot_v1_dot_openai__pb2.ListOpenAIModelsRequest.FromString,
@@ -113,11 +147,11 @@ def add_OpenAIServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OpenAIService:
-    """OpenAI's HTTP API, byte for byte: Envoy turns the HTTP requests into these calls. Not for generated stubs, which
-    have the typed services.
+    """OpenAI's HTTP API and two that are like it, byte for byte: Envoy turns the HTTP requests into these calls. Not for
+    generated stubs, which have the typed services.
 
-    A failed call carries OpenAI's error body as JSON in the trailing metadata `x-glmserve-error`, which the edge makes
-    the body of the HTTP answer.
+    A failed call carries the error body as JSON in the trailing metadata `x-glmserve-error`, which the edge makes the
+    body of the HTTP answer.
     """
 
     @staticmethod
@@ -135,6 +169,60 @@ class OpenAIService:
             request,
             target,
             '/glmserve.v1.OpenAIService/CreateChatCompletion',
+            google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateDbgptChatCompletion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/glmserve.v1.OpenAIService/CreateDbgptChatCompletion',
+            google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateZhipuChatCompletion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/glmserve.v1.OpenAIService/CreateZhipuChatCompletion',
             google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,

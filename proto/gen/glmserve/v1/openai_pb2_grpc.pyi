@@ -28,11 +28,11 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class OpenAIServiceStub:
-    """OpenAI's HTTP API, byte for byte: Envoy turns the HTTP requests into these calls. Not for generated stubs, which
-    have the typed services.
+    """OpenAI's HTTP API and two that are like it, byte for byte: Envoy turns the HTTP requests into these calls. Not for
+    generated stubs, which have the typed services.
 
-    A failed call carries OpenAI's error body as JSON in the trailing metadata `x-glmserve-error`, which the edge makes
-    the body of the HTTP answer.
+    A failed call carries the error body as JSON in the trailing metadata `x-glmserve-error`, which the edge makes the
+    body of the HTTP answer.
     """
 
     @_typing.overload
@@ -41,6 +41,10 @@ class OpenAIServiceStub:
     def __new__(cls, channel: _aio.Channel) -> OpenAIServiceAsyncStub: ...
     CreateChatCompletion: _grpc.UnaryStreamMultiCallable[_httpbody_pb2.HttpBody, _httpbody_pb2.HttpBody]
     """Answers a conversation: one body of JSON, or with `"stream": true` a body per server-sent event."""
+    CreateDbgptChatCompletion: _grpc.UnaryStreamMultiCallable[_httpbody_pb2.HttpBody, _httpbody_pb2.HttpBody]
+    """Does the same in the form of DB-GPT's client."""
+    CreateZhipuChatCompletion: _grpc.UnaryStreamMultiCallable[_httpbody_pb2.HttpBody, _httpbody_pb2.HttpBody]
+    """Does the same in the form of Zhipu's SDKs."""
     ListModels: _grpc.UnaryStreamMultiCallable[_openai_pb2.ListOpenAIModelsRequest, _httpbody_pb2.HttpBody]
     """Lists the models."""
     RetrieveModel: _grpc.UnaryStreamMultiCallable[_openai_pb2.RetrieveOpenAIModelRequest, _httpbody_pb2.HttpBody]
@@ -48,27 +52,31 @@ class OpenAIServiceStub:
 
 @_typing.type_check_only
 class OpenAIServiceAsyncStub(OpenAIServiceStub):
-    """OpenAI's HTTP API, byte for byte: Envoy turns the HTTP requests into these calls. Not for generated stubs, which
-    have the typed services.
+    """OpenAI's HTTP API and two that are like it, byte for byte: Envoy turns the HTTP requests into these calls. Not for
+    generated stubs, which have the typed services.
 
-    A failed call carries OpenAI's error body as JSON in the trailing metadata `x-glmserve-error`, which the edge makes
-    the body of the HTTP answer.
+    A failed call carries the error body as JSON in the trailing metadata `x-glmserve-error`, which the edge makes the
+    body of the HTTP answer.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateChatCompletion: _aio.UnaryStreamMultiCallable[_httpbody_pb2.HttpBody, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Answers a conversation: one body of JSON, or with `"stream": true` a body per server-sent event."""
+    CreateDbgptChatCompletion: _aio.UnaryStreamMultiCallable[_httpbody_pb2.HttpBody, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Does the same in the form of DB-GPT's client."""
+    CreateZhipuChatCompletion: _aio.UnaryStreamMultiCallable[_httpbody_pb2.HttpBody, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Does the same in the form of Zhipu's SDKs."""
     ListModels: _aio.UnaryStreamMultiCallable[_openai_pb2.ListOpenAIModelsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Lists the models."""
     RetrieveModel: _aio.UnaryStreamMultiCallable[_openai_pb2.RetrieveOpenAIModelRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Gives one model."""
 
 class OpenAIServiceServicer(metaclass=_abc_1.ABCMeta):
-    """OpenAI's HTTP API, byte for byte: Envoy turns the HTTP requests into these calls. Not for generated stubs, which
-    have the typed services.
+    """OpenAI's HTTP API and two that are like it, byte for byte: Envoy turns the HTTP requests into these calls. Not for
+    generated stubs, which have the typed services.
 
-    A failed call carries OpenAI's error body as JSON in the trailing metadata `x-glmserve-error`, which the edge makes
-    the body of the HTTP answer.
+    A failed call carries the error body as JSON in the trailing metadata `x-glmserve-error`, which the edge makes the
+    body of the HTTP answer.
     """
 
     @_abc_1.abstractmethod
@@ -78,6 +86,22 @@ class OpenAIServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
         """Answers a conversation: one body of JSON, or with `"stream": true` a body per server-sent event."""
+
+    @_abc_1.abstractmethod
+    def CreateDbgptChatCompletion(
+        self,
+        request: _httpbody_pb2.HttpBody,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Does the same in the form of DB-GPT's client."""
+
+    @_abc_1.abstractmethod
+    def CreateZhipuChatCompletion(
+        self,
+        request: _httpbody_pb2.HttpBody,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Does the same in the form of Zhipu's SDKs."""
 
     @_abc_1.abstractmethod
     def ListModels(
