@@ -52,7 +52,8 @@ lock: | $(READY) ## Resolve requirements.lock and build-constraints.txt again (A
 	compile() { $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(ARGS) "$$@"; }; \
 	compile --group dev $(PYPROJECTS) $(NAMES:%=--no-emit-package glmserve-%) \
 	    --output-file requirements.lock; \
-	compile --group build --output-file build-constraints.txt
+	compile --group build --output-file build-constraints.txt; \
+	compile --group sdk --no-deps --constraints requirements.lock --output-file requirements-sdk.lock
 
 # --- Run -------------------------------------------------------------------------------------------------------------
 
@@ -79,12 +80,16 @@ families: .venv-model/.ready ## Make the small files of the other families (mode
 
 .PHONY: test
 test: $(READY) ## Run the tests (ARGS="…" goes to pytest)
-	@if $(BIN)/python -c 'import torch' 2>/dev/null; then \
-	    exec $(BIN)/python -m pytest $(ARGS); \
-	else \
-	    echo "test: PyTorch is not in $(VENV): the tests marked torch are left out"; \
-	    exec $(BIN)/python -m pytest -m 'not torch' $(ARGS); \
-	fi
+	@marks=; \
+	has() { $(BIN)/python -c 'import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, sys.argv[1:])))' "$$@"; }; \
+	without() { echo "test: not in $(VENV): $$2; the tests marked $$1 are left out"; marks+="$${marks:+ and }not $$1"; }; \
+	has torch || without torch "PyTorch"; \
+	has dbgpt_client zai zhipuai || without sdk "the clients of DB-GPT and Zhipu (make sdk)"; \
+	exec $(BIN)/python -m pytest -m "$$marks" $(ARGS)
+
+.PHONY: sdk
+sdk: $(READY) ## Install the clients of DB-GPT and Zhipu, for the tests marked sdk
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --no-deps --require-hashes -r requirements-sdk.lock
 
 .PHONY: bench
 bench: $(READY) ## Run the comparisons in benchmarks/ (about 10 minutes; ARGS="one_stream --quick" for less)
