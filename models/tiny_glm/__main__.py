@@ -97,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
         if run in (run_grow, run_train, run_export, run_all):
             command.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
         if run in (run_train, run_all):
-            command.add_argument("--steps", type=int, default=3000)
+            command.add_argument("--steps", type=int, default=5000)
             command.add_argument(
                 "--minutes", type=float, default=0.0, help="end after so many minutes at the latest (default: no limit)"
             )

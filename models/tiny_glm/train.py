@@ -30,7 +30,7 @@ Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 class Recipe:
     """All that decides a training."""
 
-    steps: int = 3000
+    steps: int = 5000
     minutes: float = 0.0  # 0: no limit in time
     seed: int = 7
     processes: int = 2

@@ -17,6 +17,8 @@ LANGUAGES = wordings.words(
 )
 LANGUAGES_ZH = wordings.words("英语 法语 德语 日语 韩语 俄语 西班牙语 中文 意大利语")
 SYMBOLS = ("AAPL", "GOOG", "MSFT", "TSLA", "AMZN", "NVDA", "IBM")
+FAMOUS = wordings.words("San_Francisco San_Francisco Paris London Tokyo Beijing Shanghai Rome Berlin Boston New_York")
+FAMOUS_ZH = wordings.words("北京 上海 广州 深圳 东京 巴黎")
 ROOMS = Words(
     "kitchen|bedroom|bathroom|living room|hall|garage|office|garden|cellar|attic|hallway|dining room|nursery",
     separator="|",
@@ -58,6 +60,16 @@ def listed(english: Words, chinese: Words) -> Draw:
         return words.odd_phrase(source.rng, capital=values.train[0][0].isupper())
 
     return text
+
+
+CITIES = listed(words.CITIES, words.CHINESE_CITIES)
+
+
+def _city(source: Source, chinese: bool) -> str:
+    """Draw a city; those that examples ask for come more often."""
+    if not source.new_values and source.chance(0.25):
+        return source.choice(FAMOUS_ZH if chinese else FAMOUS).replace("_", " ")
+    return CITIES(source, chinese)
 
 
 def _clock(source: Source, chinese: bool) -> str:
@@ -122,7 +134,7 @@ def anything(source: Source, chinese: bool) -> str:
 
 
 TEXTS: dict[str, Draw] = {
-    "city": listed(words.CITIES, words.CHINESE_CITIES),
+    "city": _city,
     "name": listed(words.NAMES, words.CHINESE_NAMES),
     "thing": listed(words.THINGS, words.CHINESE_THINGS),
     "room": lambda source, chinese: source.value(ROOMS_ZH if chinese else ROOMS),

@@ -94,7 +94,7 @@ def ask_twice(source: Source, declared: list[Function], *, chinese: bool) -> Ask
 def declare(source: Source, *, chinese: bool) -> list[Function]:
     """Return one to three functions with different names."""
     found: dict[str, Function] = {}
-    for family in functions.pick(source, source.choice((1, 1, 1, 1, 1, 2, 2, 3))):
+    for family in functions.pick(source, source.choice((1, 1, 1, 1, 2, 2, 2, 3, 3))):
         one = functions.declare(source, family, chinese=chinese)
         found.setdefault(one.name, one)
     return list(found.values())
@@ -139,12 +139,16 @@ def conversation(
 
 
 def make_call(source: Source) -> Conversation:
-    """Return a question that needs one call."""
+    """Return a question that needs one call; the weather is a skill of its own, for examples ask for it."""
+    chosen: list[Function] = []
 
     def ending(source: Source, declared: list[Function], chinese: bool) -> list[Turn]:
-        return ask(source, source.choice(declared), chinese=chinese).called()
+        chosen.append(source.choice(declared))
+        return ask(source, chosen[0], chinese=chinese).called()
 
-    return conversation(source, "tool call", ending)
+    talk = conversation(source, "other calls", ending)
+    talk.skill = "weather call" if chosen[0].family.wording == "weather" else talk.skill
+    return talk
 
 
 def make_answer(source: Source) -> Conversation:
