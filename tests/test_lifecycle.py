@@ -252,7 +252,7 @@ def test_ask_says_what_is_wrong(server: Glmserve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
     assert failed("ask", "--grpc", address, "Hello!") == (
-        f"glmserve: no server answers at {address}; start one with: glmserve up"
+        f"glmserve: no server answers at {address}: Connection refused; start one with: glmserve up"
     )
 
 
