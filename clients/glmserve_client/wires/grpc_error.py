@@ -93,7 +93,8 @@ def _lost(error: grpc.aio.AioRpcError, begun: bool, address: str) -> GlmserveErr
     if begun:
         return errors.BrokenStream(f"the answer broke off: {details}")
     if any(text in details for text in _NOT_CONNECTED):
-        return errors.ConnectionFailed(f"no server answers at {address}: {details.rpartition(": ")[2]}", retry_after=0.0)
+        cause = details.rpartition(": ")[2]
+        return errors.ConnectionFailed(f"no server answers at {address}: {cause}", retry_after=0.0)
     return errors.ConnectionFailed(f"the connection to {address} broke: {details}")
 
 
