@@ -17,7 +17,7 @@ from glmserve.v1.chat_pb2_grpc import ChatServiceStub
 from glmserve.v1.content_pb2 import ContentPart
 from glmserve.v1.message_pb2 import Message
 from glmserve_server.engines.chatglm.job import common_prefix
-from glmserve_server.engines.chatglm.waiting import Waiting
+from glmserve_server.waiting import Waiting
 
 TALKS = [
     ["Hello! My name is Ada.", "What is the capital of France?", "What is my name?", "Thank you!"],

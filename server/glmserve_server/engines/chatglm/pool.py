@@ -12,8 +12,8 @@ from glmserve_server.engines.chatglm.job import Begun, End, Job, Piece, ReaderSt
 from glmserve_server.engines.chatglm.process import WorkerProcess
 from glmserve_server.engines.chatglm.run import Run
 from glmserve_server.engines.chatglm.seat import Seat
-from glmserve_server.engines.chatglm.waiting import Waiting
 from glmserve_server.errors import DeadlineExceeded, ModelUnavailable, QueueFull, ShuttingDown, WorkerDied
+from glmserve_server.waiting import Waiting
 
 Pieces = AsyncGenerator[Begun | list[int] | End, None]
 

@@ -1,4 +1,4 @@
-"""Who waits for a worker: callers in turn, each first come first served."""
+"""Who waits for a model: callers in turn, each first come first served."""
 
 import asyncio
 from collections import OrderedDict, deque
