@@ -42,9 +42,12 @@ class Ahead(Generic[T]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Closes the source."""
-        self._reading.cancel()
-        await asyncio.gather(self._reading, return_exceptions=True)
+        """Closes the source. It is cancelled once: a second time would end what it does to close itself."""
+        if not self._ended:
+            self._reading.cancel()
+        await asyncio.wait([self._reading])
+        if not self._reading.cancelled():
+            self._reading.exception()  # taken note of
 
     def __aiter__(self) -> Self:
         """Itself."""
