@@ -52,3 +52,9 @@ def caller() -> str:
     """Who makes the current call; empty outside of one."""
     call = _current.get()
     return call.caller if call else ""
+
+
+def request_id() -> str:
+    """The id of the current call; empty outside of one."""
+    call = _current.get()
+    return call.request_id if call else ""

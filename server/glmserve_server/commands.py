@@ -1,16 +1,41 @@
 """The sub-commands `up` and `serve`; heavy imports wait until one is called."""
 
+import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
+
+DEFAULT_MODEL: Final = "tiny-glm4"
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(help="Port of OpenAI's API; 0 picks a free one.")]
 GrpcPort = Annotated[int, typer.Option(help="Port of the gRPC server; 0 picks a free one.")]
 Models = Annotated[
-    list[str], typer.Option("--model", help="A model to serve: tiny-glm4, scripted, or a chatglm.cpp file. Repeatable.")
+    list[str],
+    typer.Option(
+        "--model",
+        help="A model to serve: tiny-glm4, scripted, or a chatglm.cpp file. Repeatable.",
+        show_default="tiny-glm4, unless there is an upstream",
+    ),
 ]
+Upstreams = Annotated[
+    list[str],
+    typer.Option(
+        "--upstream",
+        help="A model that another server runs: NAME=URL[,URL...][#MODEL], where zhipu and zai stand for Zhipu's URLs. "
+        "Its key comes from the environment, GLMSERVE_UPSTREAM_KEY_NAME. Repeatable.",
+        show_default="none",
+    ),
+]
+UpstreamKeyFiles = Annotated[
+    list[str],
+    typer.Option(
+        "--upstream-key-file", help="NAME=FILE: the file has that upstream's key. Repeatable.", show_default="none"
+    ),
+]
+UpstreamTimeout = Annotated[float, typer.Option(help="Seconds that an upstream may say nothing.")]
+UpstreamConcurrency = Annotated[int, typer.Option(help="Requests that an upstream's model gets at a time.")]
 Workers = Annotated[int | None, typer.Option(help="Processes per model.", show_default="from the CPUs")]
 Threads = Annotated[int | None, typer.Option(help="Threads per process.", show_default="from the CPUs")]
 ContextLength = Annotated[int, typer.Option(help="Most tokens of prompt and answer, if the model has as many.")]
@@ -45,7 +70,11 @@ def up(
     host: Host = "127.0.0.1",
     port: Port = 8080,
     grpc_port: GrpcPort = 50051,
-    model: Models = ["tiny-glm4"],  # noqa: B006 (typer copies it)
+    model: Models = [],  # noqa: B006 (typer copies it)
+    upstream: Upstreams = [],  # noqa: B006
+    upstream_key_file: UpstreamKeyFiles = [],  # noqa: B006
+    upstream_timeout: UpstreamTimeout = 120.0,
+    upstream_concurrency: UpstreamConcurrency = 256,
     workers: Workers = None,
     threads: Threads = None,
     context_length: ContextLength = 8192,
@@ -67,6 +96,10 @@ def up(
         port=port,
         grpc_port=grpc_port,
         models=tuple(model),
+        upstreams=tuple(upstream),
+        upstream_key_files=tuple(upstream_key_file),
+        upstream_timeout=upstream_timeout,
+        upstream_concurrency=upstream_concurrency,
         workers=workers,
         threads=threads,
         context_length=context_length,
@@ -86,7 +119,11 @@ def up(
 def serve(
     host: Host = "127.0.0.1",
     grpc_port: GrpcPort = 50051,
-    model: Models = ["tiny-glm4"],  # noqa: B006 (typer copies it)
+    model: Models = [],  # noqa: B006 (typer copies it)
+    upstream: Upstreams = [],  # noqa: B006
+    upstream_key_file: UpstreamKeyFiles = [],  # noqa: B006
+    upstream_timeout: UpstreamTimeout = 120.0,
+    upstream_concurrency: UpstreamConcurrency = 256,
     workers: Workers = None,
     threads: Threads = None,
     context_length: ContextLength = 8192,
@@ -107,6 +144,10 @@ def serve(
         host=host,
         grpc_port=grpc_port,
         models=tuple(model),
+        upstreams=tuple(upstream),
+        upstream_key_files=tuple(upstream_key_file),
+        upstream_timeout=upstream_timeout,
+        upstream_concurrency=upstream_concurrency,
         workers=workers,
         threads=threads,
         context_length=context_length,
@@ -123,12 +164,33 @@ def serve(
     )
 
 
-def _run(*, edge: bool, **choices: Any) -> None:
+def _run(
+    *,
+    edge: bool,
+    models: tuple[str, ...],
+    upstreams: tuple[str, ...],
+    upstream_key_files: tuple[str, ...],
+    upstream_timeout: float,
+    upstream_concurrency: int,
+    queue_limit: int,
+    **choices: Any,
+) -> None:
+    from glmserve_server.engines.upstream import flags
+    from glmserve_server.engines.upstream.options import UpstreamOptionsError
     from glmserve_server.settings import Settings, SettingsError
 
     try:
-        settings = Settings(**choices)
-    except SettingsError as error:
+        elsewhere = flags.upstreams(
+            upstreams,
+            upstream_key_files,
+            os.environ,
+            timeout=upstream_timeout,
+            concurrency=upstream_concurrency,
+            queue_limit=queue_limit,
+        )
+        here = models or (() if elsewhere else (DEFAULT_MODEL,))
+        settings = Settings(models=here, upstreams=elsewhere, queue_limit=queue_limit, **choices)
+    except (SettingsError, UpstreamOptionsError) as error:
         raise typer.BadParameter(str(error)) from None
     from glmserve_server.run import run
 

@@ -34,7 +34,10 @@ class ServeError(Exception):
 
 
 class InvalidArgument(ServeError):
-    """A field of the request is missing, of the wrong form or out of range."""
+    """A field of the request is missing, of the wrong form or out of range.
+
+    `field` is empty when an upstream has refused the request and does not say for which.
+    """
 
     def __init__(self, message: str, *, field: str) -> None:
         super().__init__(message)
@@ -80,7 +83,7 @@ class ShuttingDown(ServeError):
 class ModelUnavailable(ServeError):
     """The model cannot be run at present."""
 
-    retry_after = 5.0
+    retry_after: float | None = 5.0
 
 
 _WIRE: Final[dict[type[ServeError], tuple[grpc.StatusCode, error_pb2.ErrorReason.ValueType]]] = {
@@ -104,7 +107,7 @@ def status_of(error: Exception) -> status_pb2.Status:
         )
     code, reason = _WIRE[type(error)]
     details: list[Message] = []
-    if isinstance(error, InvalidArgument):
+    if isinstance(error, InvalidArgument) and error.field:
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=str(error))
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if error.retry_after is not None:

@@ -31,6 +31,7 @@ def run(settings: Settings, *, edge: bool) -> int:
     The first signal lets running calls end, the second does not wait for them.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it has a line for every request to an upstream
     try:
         asyncio.run(_serve(settings, edge=edge))
     except (ModelUnavailable, AddressInUse, EdgeLost, wiring.EdgeError, OSError) as error:

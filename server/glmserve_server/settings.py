@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from glmserve_server.engines.upstream.options import UpstreamOptions
 from glmserve_server.images.hosts import Hosts
 
 
@@ -18,6 +19,7 @@ class Settings:
     port: int = 8080
     grpc_port: int = 50051
     models: tuple[str, ...] = ("tiny-glm4",)
+    upstreams: tuple[UpstreamOptions, ...] = ()
     workers: int | None = None
     threads: int | None = None
     context_length: int = 8192
@@ -51,8 +53,9 @@ class Settings:
             raise SettingsError(f"--image-host {error}") from None
         if self.unsupported not in ("ignore", "refuse"):
             raise SettingsError(f"--unsupported must be ignore or refuse, not {self.unsupported!r}")
-        if len(set(self.models)) < len(self.models) or not self.models:
-            raise SettingsError("--model must name at least one model, and each only once")
+        names = (*self.models, *(upstream.name for upstream in self.upstreams))
+        if len(set(names)) < len(names) or not names:
+            raise SettingsError("--model and --upstream must name at least one model, and each only once")
 
 
 def _check(name: str, value: float | None, low: float, high: float) -> None:

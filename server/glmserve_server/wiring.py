@@ -16,6 +16,8 @@ from glmserve_server.chat import Chat
 from glmserve_server.engines.chatglm.engine import ChatGlmEngine, ChatGlmOptions
 from glmserve_server.engines.chatglm.sampling import GREEDY, SamplingDefaults
 from glmserve_server.engines.scripted import ScriptedEngine
+from glmserve_server.engines.upstream.engine import UpstreamEngine
+from glmserve_server.engines.upstream.options import UpstreamOptions
 from glmserve_server.errors import ModelUnavailable
 from glmserve_server.images.hosts import Hosts
 from glmserve_server.machine import available_cpus
@@ -37,7 +39,8 @@ def build_server(settings: Settings) -> Server:
 
     Raises `ModelUnavailable` for a model that cannot be served, `AddressInUse` for the port.
     """
-    catalogue = Catalogue([build_entry(name, settings) for name in settings.models])
+    entries = [build_entry(name, settings) for name in settings.models]
+    catalogue = Catalogue([*entries, *map(_upstream, settings.upstreams)])
     chat = Chat(catalogue, time_limit=settings.time_limit, refuse_unsupported=settings.unsupported == "refuse")
     return Server(
         host=settings.host,
@@ -68,6 +71,10 @@ def build_entry(name: str, settings: Settings) -> Entry:
         known = ", ".join([*sorted(EMBEDDED), ScriptedEngine.kind])
         raise ModelUnavailable(f"{name}: neither a model file nor one of: {known}")
     return _chatglm(path.stem, path, None, settings)
+
+
+def _upstream(options: UpstreamOptions) -> Entry:
+    return Entry(id=options.name, engine=UpstreamEngine(options), note=f"at {', '.join(options.urls)}")
 
 
 def _services(chat: Chat) -> list[tuple[str, Callable[[grpc.aio.Server], None]]]:

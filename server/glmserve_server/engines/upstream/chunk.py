@@ -1,0 +1,98 @@
+"""What an upstream streams, checked: `chat.completion.chunk` as OpenAI and those who are like it make it."""
+
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+_UINT32: Final = (1 << 32) - 1
+_BYTE: Final = 255
+
+Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
+"""A string; null is an empty one."""
+Count = Annotated[int, BeforeValidator(lambda value: 0 if value is None else value), Field(ge=0, le=_UINT32)]
+"""A number of something; null is none."""
+
+
+class Token(BaseModel):
+    """A token and its log probability."""
+
+    token: str
+    logprob: float
+    bytes: list[Annotated[int, Field(ge=0, le=_BYTE)]] | None = None
+    top_logprobs: list["Token"] | None = None
+
+
+class Logprobs(BaseModel):
+    """The log probabilities of a piece."""
+
+    content: list[Token] | None = None
+
+
+class FunctionPiece(BaseModel):
+    """A piece of a call."""
+
+    name: Text = ""
+    arguments: Text = ""
+
+
+class ToolCallPiece(BaseModel):
+    """A piece of a call, and which one it belongs to."""
+
+    index: Count | None = None
+    id: Text = ""
+    function: FunctionPiece = FunctionPiece()
+
+
+class DeltaPiece(BaseModel):
+    """What is new."""
+
+    content: Text = ""
+    refusal: Text = ""
+    reasoning_content: Text = ""
+    reasoning: Any = None
+    """The newer name of `reasoning_content` in some servers."""
+    tool_calls: list[ToolCallPiece] | None = None
+
+    @property
+    def thought(self) -> str:
+        """A piece of the thoughts."""
+        return self.reasoning_content or (self.reasoning if isinstance(self.reasoning, str) else "")
+
+
+class ChoicePiece(BaseModel):
+    """A piece of one choice."""
+
+    index: Count = 0
+    delta: DeltaPiece = DeltaPiece()
+    logprobs: Logprobs | None = None
+    finish_reason: str | None = None
+    stop_reason: Any = None
+    """vLLM's: the stop string, or the id of the token."""
+
+
+class PromptDetails(BaseModel):
+    """Parts of the prompt."""
+
+    cached_tokens: Count = 0
+
+
+class CompletionDetails(BaseModel):
+    """Parts of the answer."""
+
+    reasoning_tokens: Count = 0
+
+
+class UsagePiece(BaseModel):
+    """What the request cost."""
+
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
+    prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: CompletionDetails | None = None
+
+
+class Chunk(BaseModel):
+    """One event."""
+
+    choices: list[ChoicePiece]
+    usage: UsagePiece | None = None

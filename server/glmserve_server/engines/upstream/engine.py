@@ -1,0 +1,178 @@
+"""The upstream engine: asks another server for the answer, and gives it as its own."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from glmserve.v1.chat_pb2 import ChatCompletionRequest
+from glmserve.v1.model_pb2 import Capabilities
+from glmserve_server import calls
+from glmserve_server.engines.engine import Events
+from glmserve_server.engines.upstream import errors, zhipu
+from glmserve_server.engines.upstream.addresses import Address, Addresses
+from glmserve_server.engines.upstream.base import root_url
+from glmserve_server.engines.upstream.client import Stream, UpstreamClient
+from glmserve_server.engines.upstream.errors import Cause, Lost
+from glmserve_server.engines.upstream.fault import Fault
+from glmserve_server.engines.upstream.fields import contract_fields
+from glmserve_server.engines.upstream.gate import Gate
+from glmserve_server.engines.upstream.listing import context_length_of, tokens_of
+from glmserve_server.engines.upstream.options import Preset, UpstreamOptions
+from glmserve_server.engines.upstream.reply import Reply, Unreadable
+from glmserve_server.engines.upstream.request import chat_body, encoded
+from glmserve_server.errors import ServeError, Unsupported, WorkerDied
+
+_EVERYTHING: Final = Capabilities(
+    **{field.name: True for field in Capabilities.DESCRIPTOR.fields if field.name != "max_choices"}, max_choices=128
+)
+"""What a server cannot do is for it to refuse: it does not say so before."""
+
+_LARGE: Final = 256 * 1024
+"""Bytes of a request from which on it is written in a thread."""
+_LOOK_SECONDS: Final = 5.0
+_TAIL_SECONDS: Final = 0.5
+"""How long the end of a connection's answer is waited for after its last event, so that it can be kept."""
+_SERVER_FAULTS: Final = range(500, 600)
+_NO_SUCH_PATH: Final = (404, 405, 501)
+
+logger = logging.getLogger(__name__)
+
+
+class UpstreamEngine:
+    """Serves one model of other servers."""
+
+    kind = "upstream"
+
+    def __init__(self, options: UpstreamOptions) -> None:
+        self._options = options
+        self._zhipu = options.preset is Preset.ZHIPU
+        self._codes: Mapping[str, Cause] = zhipu.CODES if self._zhipu else {}
+        self.capabilities = zhipu.CAPABILITIES if self._zhipu else _EVERYTHING
+        self.context_length = 0  # not known until a server says
+        self.on_fault: Callable[[str | None], None] = lambda _: None
+        self._client = UpstreamClient(options)
+        self._gate = Gate(options.concurrency, options.queue_limit)
+        self._addresses = Addresses(options.urls, self._look, self._tell_fault)
+
+    async def start(self) -> None:
+        """Looks who answers. That nobody does is no reason not to start: the model's health says so until one does."""
+        await self._addresses.start()
+
+    async def aclose(self) -> None:
+        """Ends all connections."""
+        self._gate.close()
+        await self._addresses.aclose()
+        await self._client.aclose()
+
+    def _tell_fault(self, fault: str | None) -> None:
+        self.on_fault(fault)
+
+    async def generate(self, request: ChatCompletionRequest) -> Events:
+        """See `Engine.generate`. While nothing has come, another server may be asked."""
+        content, ignored = await self._written(request)
+        async with self._gate.passed(calls.caller()):
+            tried: list[Address] = []
+            lost: Lost | None = None
+            while True:
+                address = self._next(tried, lost)
+                try:
+                    with address.busy():
+                        answer = self._answer(address, request, content, ignored)
+                        async with contextlib.aclosing(answer) as events:
+                            async for event in events:
+                                yield event
+                    return
+                except Lost as fault:
+                    lost = fault
+                    tried.append(address)
+                    if lost.down:
+                        self._addresses.mark_down(address)
+
+    async def tokenize(self, request: ChatCompletionRequest) -> list[int]:
+        """See `Engine.tokenize`; for servers that have vLLM's `/tokenize`. Raises `Unsupported` for others."""
+        body = chat_body(request, self._options.model)
+        content = encoded({name: body[name] for name in ("model", "messages", "tools") if name in body})
+        address = self._next([], None)
+        try:
+            answer = await self._client.whole("POST", f"{root_url(address.url)}/tokenize", content)
+        except Lost as lost:
+            raise lost.error from None
+        if answer.fault is not None and answer.status not in _NO_SUCH_PATH:
+            error = self._error(answer.fault, begun=False)
+            raise error.error if isinstance(error, Lost) else error
+        tokens = None if answer.fault is not None else tokens_of(answer.data)
+        if tokens is None:
+            raise Unsupported("model: the server that runs this model counts no tokens", field="model")
+        return tokens
+
+    async def _written(self, request: ChatCompletionRequest) -> tuple[bytes, list[str]]:
+        """The request as it is sent, and the fields that it has no place for."""
+        request_id = calls.request_id()
+        if request.ByteSize() > _LARGE:
+            return await asyncio.to_thread(self._write, request, request_id)
+        return self._write(request, request_id)
+
+    def _write(self, request: ChatCompletionRequest, request_id: str) -> tuple[bytes, list[str]]:
+        body, unheeded = chat_body(request, self._options.model), []
+        if self._zhipu:
+            unheeded = zhipu.unheeded(body)
+            body = zhipu.adapted(body, request_id)
+        return encoded({**body, **self._options.extra_body}), unheeded
+
+    def _next(self, tried: list[Address], lost: Lost | None) -> Address:
+        """Whom to ask now. Raises what the last one has said when there is nobody left."""
+        if (address := self._addresses.best(tried)) is not None:
+            return address
+        if lost is None:
+            raise errors.unreachable()
+        if lost.again and tried.count(tried[-1]) == 1:
+            return tried[-1]
+        raise lost.error
+
+    async def _answer(
+        self, address: Address, request: ChatCompletionRequest, content: bytes, unheeded: list[str]
+    ) -> Events:
+        """One server's answer. Raises `Lost` only before the first event."""
+        headers = {"x-request-id": calls.request_id(), "accept": "text/event-stream"}
+        async with self._client.stream(f"{address.url}/chat/completions", content, headers) as stream:
+            if isinstance(stream, Fault):
+                raise self._error(stream, begun=False)
+            ignored = contract_fields([*unheeded, *stream.headers.get("x-glmserve-ignored", "").split(",")])
+            reply = Reply(request, ignored)
+            try:
+                async for data in stream.events:
+                    if fault := self._client.event_fault(data):
+                        raise self._error(fault, begun=reply.begun)
+                    for event in reply.read(data):
+                        yield event
+                    if reply.done:
+                        break
+                yield reply.end()
+            except (Unreadable, WorkerDied) as error:
+                logger.warning("%s: the stream is cut or no chat server's (%s)", address.url, type(error).__name__)
+                raise errors.cut() if reply.begun else Lost(errors.unreadable()) from None
+            await _ended(stream)
+
+    def _error(self, fault: Fault, *, begun: bool) -> ServeError | Lost:
+        return errors.error_of(fault, self._codes, begun=begun)
+
+    async def _look(self, url: str) -> bool:
+        """Whether a server answers. One that says how long prompts may be is believed."""
+        try:
+            answer = await self._client.whole("GET", f"{url}/models", seconds=_LOOK_SECONDS)
+        except (Lost, ServeError):
+            return False
+        if answer.status in _SERVER_FAULTS:
+            return False
+        self.context_length = context_length_of(answer.data, self._options.model) or self.context_length
+        return True
+
+
+async def _ended(stream: Stream) -> None:
+    """Reads what follows the last event, which should be nothing."""
+    with contextlib.suppress(TimeoutError, ServeError):
+        async with asyncio.timeout(_TAIL_SECONDS):
+            async for _ in stream.events:
+                pass
