@@ -89,7 +89,8 @@ def tokens(
     """
     with _client(grpc, url, api_key) as client:
         count = client.count_tokens(_messages(text, system), model=model, include_token_ids=as_json)
-    typer.echo(_dumped(asdict(count)) if as_json else f"{count.prompt_tokens} of {count.context_length}")
+    most = f" of {count.context_length}" if count.context_length else ""
+    typer.echo(_dumped(asdict(count)) if as_json else f"{count.prompt_tokens}{most}")
 
 
 @contextmanager

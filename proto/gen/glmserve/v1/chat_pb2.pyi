@@ -622,7 +622,7 @@ class Started(_message.Message):
     model: _builtins.str
     """The id of the model that answers, also when the request named an alias."""
     prompt_tokens: _builtins.int
-    """The length of the prompt after templating, in tokens."""
+    """The length of the prompt after templating, in tokens; 0 where an upstream says it with the usage alone."""
     cached_tokens: _builtins.int
     """How many of these needed no work because a former request had them in the same place."""
     @_builtins.property

@@ -126,7 +126,7 @@ class Model(_message.Message):
     engine: _builtins.str
     """The kind of engine that runs it: `chatglm`, `scripted`, `upstream`, `llama`."""
     context_length: _builtins.int
-    """The most tokens that prompt and answer may have together."""
+    """The most tokens that prompt and answer may have together; 0: not known, because an upstream does not say."""
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Other names that requests may use."""

@@ -61,7 +61,7 @@ class CountTokensResponse(_message.Message):
     prompt_tokens: _builtins.int
     """The length of the prompt, in tokens."""
     context_length: _builtins.int
-    """The most tokens that prompt and answer may have together."""
+    """The most tokens that prompt and answer may have together; 0: not known, because an upstream does not say."""
     @_builtins.property
     def token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The prompt's token ids, if asked for. Tokens that stand for image patches are repeated once per patch."""
