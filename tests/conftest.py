@@ -5,13 +5,20 @@ from contextlib import AbstractContextManager
 
 import pytest
 from faces import Face, opened
-from running import MODEL, Glmserve
+from running import MODEL, Glmserve, relayed
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Glmserve]:
     """A server with Envoy, the embedded model and the scripted engine. Tests leave it as they found it."""
     with Glmserve("up", "--model", MODEL, "--model", "scripted") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def relay(server: Glmserve) -> Iterator[Glmserve]:
+    """A server whose models are those of `server`. Tests leave it as they found it."""
+    with relayed(server, MODEL, "scripted") as running:
         yield running
 
 

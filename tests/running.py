@@ -100,3 +100,8 @@ class Glmserve:
                 if line.startswith("  try "):
                     self._ready.set()
         self._ready.set()
+
+
+def relayed(server: Glmserve, *models: str) -> Glmserve:
+    """A server that has some models of another one as its upstream."""
+    return Glmserve("up", *(flag for model in models for flag in ("--upstream", f"{model}={server.openai_url}")))

@@ -1,13 +1,22 @@
 """What a chat does, the same over both faces, with the real engine and the embedded model."""
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 
 import pytest
 from faces import Face, Refused, Reply
-from running import MODEL
+from running import MODEL, Glmserve
 
 GREEDY = {"model": MODEL, "temperature": 0}
+
+
+@pytest.fixture(params=["server", "relay"])
+def face(request: pytest.FixtureRequest, way: Callable[[Glmserve], AbstractContextManager[Face]]) -> Iterator[Face]:
+    """Both ways to a server that runs the model, and to one that has it from there."""
+    with way(request.getfixturevalue(request.param)) as opened:
+        yield opened
 
 
 def whole(face: Face, turns: list[tuple[str, str]], **parameters: object) -> Reply:

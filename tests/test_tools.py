@@ -1,14 +1,15 @@
 """Tool calls and thoughts over both faces, with real model files that say what a test wants them to say."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import grpc
 import pytest
 from chain import write_chain
-from faces import Face, Refused, Reply, opened
-from running import MODEL, Glmserve
+from faces import Face, Refused, Reply
+from running import MODEL, Glmserve, relayed
 
 from glmserve.v1.model_pb2 import GetModelRequest
 from glmserve.v1.model_pb2_grpc import ModelServiceStub
@@ -43,10 +44,17 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glmserve]:
         yield running
 
 
-@pytest.fixture(params=["grpc", "http"])
-def face(request: pytest.FixtureRequest, models: Glmserve) -> Iterator[Face]:
-    with opened(request.param, models) as way:
-        yield way
+@pytest.fixture(scope="module")
+def relayed_models(models: Glmserve) -> Iterator[Glmserve]:
+    """A server that has them as its upstream."""
+    with relayed(models, *SAYS, MODEL) as running:
+        yield running
+
+
+@pytest.fixture(params=["models", "relayed_models"])
+def face(request: pytest.FixtureRequest, way: Callable[[Glmserve], AbstractContextManager[Face]]) -> Iterator[Face]:
+    with way(request.getfixturevalue(request.param)) as opened:
+        yield opened
 
 
 def answers(face: Face, turns: Any = QUESTION, **parameters: Any) -> Reply:

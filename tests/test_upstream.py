@@ -1,0 +1,387 @@
+"""What is sent to an upstream, and what becomes of its answer. The suites of chats and tools run over one as well."""
+
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import grpc
+import pytest
+from faces import Face
+from google.protobuf.json_format import ParseDict
+from paintings import encoded as drawn
+from paintings import painted
+from running import Glmserve, relayed
+from test_images import shown
+from upstreams import DONE, HEAD, HELLO, Upstream, answer, chunk, event, failure, usage
+
+from glmserve.v1.chat_pb2 import ChatCompletionRequest, StreamChatCompletionResponse
+from glmserve.v1.chat_pb2_grpc import ChatServiceStub
+from glmserve.v1.content_pb2 import Image
+from glmserve.v1.model_pb2 import GetModelRequest
+from glmserve.v1.model_pb2_grpc import ModelServiceStub
+from glmserve.v1.token_pb2 import CountTokensRequest
+from glmserve.v1.token_pb2_grpc import TokenServiceStub
+from glmserve_gateway.parse import parse_chat_call
+from glmserve_server.chat import Fold
+from glmserve_server.engines.upstream import flags
+from glmserve_server.engines.upstream.base import base_url, root_url
+from glmserve_server.engines.upstream.engine import UpstreamEngine
+from glmserve_server.engines.upstream.options import Preset, UpstreamOptions
+from glmserve_server.engines.upstream.request import chat_body, encoded
+from glmserve_server.errors import InvalidArgument, ModelNotFound, ModelUnavailable, QueueFull, Unsupported, WorkerDied
+
+Way = Callable[[Glmserve], AbstractContextManager[Face]]
+
+NAME = "tiny-glm4v"
+HELLO_REQUEST: dict[str, Any] = {"messages": [{"role": "ROLE_USER", "content": [{"text": "Hello!"}]}]}
+SCHEMA = (
+    '{"type":"object","properties":{"z":{"type":"integer","maximum":12345678901234567890123},"a":{"type":"string"}}}'
+)
+PICTURE = drawn(painted("ellipse", "red"), "PNG")
+FULL: list[dict[str, Any]] = [
+    HELLO_REQUEST,
+    {
+        "messages": [
+            {"role": "ROLE_SYSTEM", "content": [{"text": "Be brief."}]},
+            {"role": "ROLE_USER", "content": [{"text": "Grüße 你好 👋 \u2028"}], "name": "ada"},
+            {
+                "role": "ROLE_ASSISTANT",
+                "reasoning_content": "Hm.",
+                "tool_calls": [{"id": "a", "name": "f", "arguments_json": '{"x": 1.0}'}],
+            },
+            {"role": "ROLE_TOOL", "content": [{"text": "sunny"}], "tool_call_id": "a"},
+            {"role": "ROLE_ASSISTANT", "content": [{"text": "It is sunny."}]},
+        ],
+        "tools": [
+            {"function": {"name": "f", "description": "d", "parameters_json": SCHEMA, "strict": True}},
+            {"function": {"name": "g"}},
+            {"builtin": "BUILTIN_TOOL_COGVIEW"},
+        ],
+        "tool_choice": {"allowed_tools": {"mode": "MODE_REQUIRED", "function_names": ["f", "g"]}},
+        "parallel_tool_calls": False,
+    },
+    {
+        **HELLO_REQUEST,
+        "max_completion_tokens": 7,
+        "stop": ["a", "b"],
+        "n": 3,
+        "temperature": 0,
+        "top_p": 0.5,
+        "top_k": 0,
+        "min_p": 0.1,
+        "repetition_penalty": 1.1,
+        "presence_penalty": 0,
+        "frequency_penalty": -1,
+        "seed": -(1 << 63),
+        "logit_bias": {"7": -100, "8": 0.5},
+        "ignore_eos": True,
+        "logprobs": True,
+        "top_logprobs": 20,
+        "reasoning": {"enabled": False, "effort": "EFFORT_HIGH"},
+        "prompt_cache_key": "k",
+        "user": "u",
+        "response_format": {"json_schema": {"name": "n", "description": "d", "schema_json": SCHEMA, "strict": False}},
+    },
+    {
+        **HELLO_REQUEST,
+        "tools": [{"function": {"name": "g"}}],
+        "tool_choice": {"function_name": "g"},
+        "response_format": {"json_object": {}},
+    },
+    {**HELLO_REQUEST, "tools": [{"function": {"name": "g"}}], "tool_choice": {"mode": "MODE_NONE"}},
+]
+
+
+def made(fields: dict[str, Any]) -> ChatCompletionRequest:
+    """A request of the contract."""
+    return ParseDict(fields, ChatCompletionRequest())
+
+
+def with_picture() -> ChatCompletionRequest:
+    request = made(HELLO_REQUEST)
+    request.messages[0].content.add().image.data = PICTURE
+    return request
+
+
+@pytest.mark.parametrize("fields", FULL)
+def test_what_is_sent_says_the_same_in_openai_s_words(fields: dict[str, Any]) -> None:
+    request = made(fields)
+    sent = parse_chat_call(encoded(chat_body(request, "")))
+    assert sent.request == request
+    assert sent.stream
+    assert sent.include_usage
+
+
+def test_a_picture_is_sent_as_a_data_url() -> None:
+    request = with_picture()
+    assert parse_chat_call(encoded(chat_body(request, ""))).request == request
+    remote = made(HELLO_REQUEST)
+    remote.messages[0].content.add().image.url = "https://example.com/a.png"
+    remote.messages[0].content[1].image.detail = Image.DETAIL_HIGH
+    assert parse_chat_call(encoded(chat_body(remote, ""))).request == remote
+
+
+@contextlib.asynccontextmanager
+async def engine(upstream: Upstream, **options: Any) -> AsyncIterator[UpstreamEngine]:
+    running = UpstreamEngine(UpstreamOptions(**{"name": "here", "urls": [upstream.url], "model": "there"} | options))
+    await running.start()
+    try:
+        yield running
+    finally:
+        await running.aclose()
+
+
+async def answered(upstream: Upstream, fields: dict[str, Any], **options: Any) -> list[StreamChatCompletionResponse]:
+    """The events of an answer."""
+    async with engine(upstream, **options) as running:
+        return [event async for event in running.generate(made({**HELLO_REQUEST, **fields}))]
+
+
+def folded(events: list[StreamChatCompletionResponse]) -> Any:
+    fold = Fold()
+    for one in events:
+        fold.add(one)
+    return fold.response()
+
+
+async def test_everything_in_an_answer_arrives() -> None:
+    token = {
+        "token": "H",
+        "logprob": -0.5,
+        "bytes": None,
+        "top_logprobs": [{"token": "é", "logprob": -2, "bytes": [195]}],
+    }
+    calls = [
+        [{"index": 4, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}],
+        [{"index": 4, "function": {"arguments": '{"x"'}}],
+        [{"index": 4, "id": "a", "function": {"name": "f", "arguments": ": 1}"}}],
+        [{"function": {"name": "g", "arguments": "{}"}}],
+    ]
+    script = [
+        HEAD,
+        chunk({"role": "assistant", "content": None, "reasoning_content": "Hm"}),
+        chunk({"reasoning": "m."}),
+        chunk({"content": ""}, logprobs={"content": [token]}),
+        chunk({"content": "Hé"}, logprobs={"content": [token]}),
+        chunk({"content": "second"}, index=1),
+        *(chunk({"tool_calls": call}) for call in calls),
+        chunk(finish="tool_calls"),
+        chunk(index=1, finish="stop", stop_reason="END"),
+        usage(5, 9, 4),
+        DONE,
+    ]
+    with Upstream(b"".join(script)) as upstream:
+        events = await answered(upstream, {"logprobs": True, "n": 2, "stop": ["END"]})
+    kinds = [event.WhichOneof("event") for event in events]
+    assert (kinds[0], kinds.count("started"), kinds[-1]) == ("started", 1, "usage")
+    reply = folded(events)
+    first, second = reply.choices
+    assert first.message.reasoning_content == "Hmm."
+    assert first.message.content[0].text == "Hé"
+    call, other = first.message.tool_calls
+    assert (call.id, call.name, call.arguments_json) == ("a", "f", '{"x": 1}')
+    assert other.name == "g"
+    assert other.id.startswith("call_")
+    assert [(one.token, one.bytes, one.logprob) for one in first.logprobs] == [("H", b"H", -0.5)] * 2
+    assert first.logprobs[0].top_logprobs[0].bytes == b"\xc3"
+    assert first.finish_reason == 3
+    assert (second.message.content[0].text, second.finish_reason, second.stop_string) == ("second", 1, "END")
+    assert (reply.usage.prompt_tokens, reply.usage.completion_tokens, reply.usage.cached_tokens) == (5, 9, 4)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+async def test_events_have_any_line_end_and_come_in_any_pieces(end: bytes, size: int) -> None:
+    said = "Grüße, 你好 👋 \u2028 "
+    plain = f'data: {{"choices": [{{"delta": {{"content": "{said}"}}}}]}}\n\n'.encode() + chunk(finish="stop") + DONE
+    stream = (b": comment\n\nevent: x\nid: 7\nretry: 5\n" + plain).replace(b"\n", end)
+
+    def script(connection: socket.socket) -> None:
+        connection.sendall(HEAD)
+        for place in range(0, len(stream), size):
+            connection.sendall(stream[place : place + size])
+
+    with Upstream(script) as upstream:
+        assert folded(await answered(upstream, {})).choices[0].message.content[0].text == said
+
+
+async def test_an_answer_may_end_without_done_and_without_usage() -> None:
+    with Upstream(HEAD + chunk({"content": "Hi"}) + chunk(finish="length")) as upstream:
+        assert folded(await answered(upstream, {})).choices[0].finish_reason == 2
+
+
+async def test_key_headers_and_extra_fields_are_sent_and_proxies_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    with Upstream(HELLO) as upstream:
+        more = {"key": "secret", "headers": {"X-Team": "blue"}, "extra_body": {"temperature": 0.5, "tier": "low"}}
+        await answered(upstream, {"temperature": 1}, **more)
+        head = upstream.requests[-1][0].lower()
+        assert head.startswith(b"post /v1/chat/completions http/1.1\r\n")
+        assert b"\r\nauthorization: bearer secret\r\n" in head
+        assert b"\r\nx-team: blue\r\n" in head
+        body = upstream.body
+    assert (body["model"], body["temperature"], body["tier"], body["stream"]) == ("there", 0.5, "low", True)
+
+
+def test_options_do_not_show_the_key() -> None:
+    options = UpstreamOptions(name="m", urls=["zhipu"], key="secret", headers={"a": "hidden"})
+    assert "secret" not in repr(options)
+    assert "hidden" not in repr(options)
+    assert (options.preset, options.model) == (Preset.ZHIPU, "m")
+
+
+def test_a_key_comes_from_the_environment(tmp_path: Any) -> None:
+    file = tmp_path / "key"
+    file.write_text("from-file\n")
+    environment = {"GLMSERVE_UPSTREAM_KEY_GLM_4_6": "from-environment", "GLMSERVE_UPSTREAM_KEY_OTHER": "not this"}
+    names = ["GLM-4.6=zai#glm-4.6", "other=http://a:1,http://b:1/v1"]
+    one, other = flags.upstreams(names, [f"other={file}"], environment, timeout=1, concurrency=1, queue_limit=1)
+    assert (one.key, one.model, one.urls) == ("from-environment", "glm-4.6", ("https://api.z.ai/api/paas/v4",))
+    assert (other.key, other.model, other.urls) == ("from-file", "other", ("http://a:1/v1", "http://b:1/v1"))
+
+
+@pytest.mark.parametrize(
+    ("url", "base", "root"),
+    [
+        ("http://host:8000", "http://host:8000/v1", "http://host:8000"),
+        ("http://host:8000/", "http://host:8000/v1", "http://host:8000"),
+        ("http://host/v1/", "http://host/v1", "http://host"),
+        ("https://host/v1/chat/completions", "https://host/v1", "https://host"),
+        ("http://[::1]:80/prefix/v1", "http://[::1]:80/prefix/v1", "http://[::1]:80/prefix"),
+        ("https://host/api/paas/v4/chat/completions/", "https://host/api/paas/v4", "https://host/api/paas"),
+    ],
+)
+def test_a_url_is_taken_however_it_ends(url: str, base: str, root: str) -> None:
+    assert (base_url(url), root_url(base_url(url))) == (base, root)
+
+
+async def test_zhipu_gets_what_it_knows() -> None:
+    fields = {
+        "temperature": 0,
+        "top_p": 1,
+        "max_completion_tokens": 9,
+        "seed": 1,
+        "presence_penalty": 1,
+        "top_k": 4,
+        "reasoning": {"effort": "EFFORT_NONE"},
+        "user": "somebody",
+        "prompt_cache_key": "k",
+        "stop": ["END"],
+    }
+    with Upstream(HELLO) as upstream:
+        async with engine(upstream, preset=Preset.ZHIPU) as running:
+            request = with_picture()
+            request.MergeFrom(made(fields))
+            events = [event async for event in running.generate(request)]
+            assert not running.capabilities.seed
+            assert running.capabilities.max_choices == 1
+        body = upstream.body
+    assert events[0].started.ignored == []
+    content = body.pop("messages")[0]["content"]
+    assert content[1]["image_url"]["url"].startswith("iVBOR")
+    expected = {
+        "model": "there",
+        "stream": True,
+        "temperature": 0.01,
+        "do_sample": False,
+        "top_p": 0.99,
+        "max_tokens": 9,
+        "thinking": {"type": "disabled"},
+        "user_id": "somebody",
+        "stop": ["END"],
+    }
+    assert body == expected
+
+
+async def test_zhipu_says_what_it_does_not_follow() -> None:
+    with Upstream(HELLO) as upstream:
+        preset = {"preset": Preset.ZHIPU}
+        tools = {"tools": [{"function": {"name": "g"}}]}
+        events = await answered(upstream, {**tools, "temperature": 1.5, "parallel_tool_calls": False}, **preset)
+        assert events[0].started.ignored == ["parallel_tool_calls", "temperature"]
+        assert "tools" in upstream.body
+        await answered(upstream, {**tools, "tool_choice": {"mode": "MODE_NONE"}}, **preset)
+        assert not {"tools", "tool_choice"} & set(upstream.body)
+        with pytest.raises(Unsupported, match="tool_choice"):
+            await answered(upstream, {**tools, "tool_choice": {"function_name": "g"}}, **preset)
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        (failure("400 Bad Request", code="1214", message="messages 参数非法"), InvalidArgument),
+        (failure("400 Bad Request", code="1211", message="模型不存在"), ModelNotFound),
+        (failure("401 Unauthorized", code="1002", message="Authorization Token非法"), ModelUnavailable),
+        (failure("429 Too Many Requests", code="1302", message="并发数过高"), QueueFull),
+        (failure("429 Too Many Requests", code="1113", message="您的账户已欠费"), ModelUnavailable),
+        (HEAD + event({"error": {"code": "1302", "message": "并发数过高"}}), QueueFull),
+        (HEAD + chunk({"content": "Hi"}) + chunk(finish="network_error") + DONE, WorkerDied),
+    ],
+)
+async def test_zhipu_s_codes_have_their_meaning(script: bytes, error: type[Exception]) -> None:
+    with Upstream(script) as upstream, pytest.raises(error):
+        await answered(upstream, {}, preset=Preset.ZHIPU)
+
+
+async def test_zhipu_s_filter_is_a_filter() -> None:
+    with Upstream(HEAD + chunk({"content": "Hi"}) + chunk(finish="sensitive") + DONE) as upstream:
+        assert folded(await answered(upstream, {}, preset=Preset.ZHIPU)).choices[0].finish_reason == 4
+
+
+def test_tokens_are_counted_where_the_upstream_counts_them() -> None:
+    listed = json.dumps({"data": [{"id": "x"}, {"id": "model", "max_model_len": 4096}]}).encode()
+    counted = answer("200 OK", json.dumps({"count": 3, "max_model_len": 4096, "tokens": [1, 2, 3]}).encode())
+    request = CountTokensRequest(chat=made({**HELLO_REQUEST, "model": "model"}), include_token_ids=True)
+    with (
+        Upstream(counted, listed) as upstream,
+        Glmserve("serve", "--upstream", f"model={upstream.url}") as server,
+        grpc.insecure_channel(server.grpc_address) as channel,
+    ):
+        assert ModelServiceStub(channel).GetModel(GetModelRequest(model="model")).model.context_length == 4096
+        count = TokenServiceStub(channel).CountTokens(request)
+        assert (count.prompt_tokens, list(count.token_ids), count.context_length) == (3, [1, 2, 3], 4096)
+        assert upstream.requests[-1][0].startswith(b"POST /tokenize ")
+        assert upstream.body["messages"] == [{"role": "user", "content": "Hello!"}]
+        for script in (answer("404 Not Found"), answer("200 OK", b'{"tokens": []}')):
+            upstream.script = script
+            with pytest.raises(grpc.RpcError, match="counts no tokens") as refused:
+                TokenServiceStub(channel).CountTokens(request)
+            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.fixture(scope="module")
+def seeing() -> Iterator[Glmserve]:
+    with Glmserve("up", "--model", NAME, "--workers", "1", "--threads", "1") as running:
+        yield running
+
+
+def test_a_picture_is_seen_through_the_upstream(seeing: Glmserve, way: Way) -> None:
+    turns = [shown(PICTURE, "What is in the picture?")]
+    with relayed(seeing, NAME) as relay, way(seeing) as face, way(relay) as other:
+        here, there = (one.ask(turns, model=NAME, temperature=0) for one in (face, other))
+        assert there == here
+        assert here.text
+        broken = [shown(b"\x89PNG\r\n\x1a\n broken", "What is in the picture?")]
+        faults = []
+        for one in (face, other):
+            with pytest.raises(Exception, match="image") as refused:
+                one.ask(broken, model=NAME)
+            faults.append((str(refused.value), vars(refused.value)))
+        assert faults[0] == faults[1]
+
+
+def test_several_choices_come_through_the_upstream(server: Glmserve, relay: Glmserve) -> None:
+    request = made({**HELLO_REQUEST, "model": "tiny-glm4", "temperature": 0, "n": 3, "seed": 1})
+    replies = []
+    for one in (server, relay):
+        with grpc.insecure_channel(one.grpc_address) as channel:
+            replies.append(ChatServiceStub(channel).CreateChatCompletion(request))
+    here, there = replies
+    assert [choice.message for choice in there.choices] == [choice.message for choice in here.choices]
+    assert [choice.index for choice in there.choices] == [0, 1, 2]
+    assert there.usage.completion_tokens == here.usage.completion_tokens
+    assert list(there.ignored) == ["seed"]
