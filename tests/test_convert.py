@@ -243,7 +243,11 @@ def test_an_interrupted_conversion_leaves_nothing(mine: Path, tmp_path: Path, nu
     code = mine / "tokenization_chatglm.py"
     code.write_text(f"import time\nopen({str(reached)!r}, 'w')\ntime.sleep(600)\n")
     with subprocess.Popen(
-        [COMMAND, "convert", mine, out, TRUST], stderr=subprocess.PIPE, text=True, env=environment(tmp_path)
+        [COMMAND, "convert", mine, out, TRUST],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(tmp_path),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (a job in the background ignores it)
     ) as running:
         while not reached.exists() and running.poll() is None:
             time.sleep(0.05)
