@@ -93,7 +93,8 @@ def _lost(error: grpc.aio.AioRpcError, begun: bool, address: str) -> GlmserveErr
     if begun:
         return errors.BrokenStream(f"the answer broke off: {details}")
     if any(text in details for text in _NOT_CONNECTED):
-        cause = details.rpartition(": ")[2]
+        refused = "Connection refused"  # the usual case, in which grpc-core says much more
+        cause = refused if details.endswith(refused) else details
         return errors.ConnectionFailed(f"no server answers at {address}: {cause}", retry_after=0.0)
     return errors.ConnectionFailed(f"the connection to {address} broke: {details}")
 
