@@ -124,7 +124,6 @@ class Fold:
     """Puts the events of an answer together again."""
 
     def __init__(self) -> None:
-        self._started = Started()
         self._response = CreateChatCompletionResponse()
         self._texts: dict[int, list[str]] = {}
 
