@@ -14,10 +14,10 @@ import pytest
 from checkpoint import AUTO_MAP, add_vision, write_checkpoint, write_code
 from running import COMMAND, MODEL, Glmserve
 
+from glmserve_server.bundled import BUNDLED
 from glmserve_server.engines.chatglm import modelfile
 from glmserve_server.engines.chatglm.architecture import Family
 from glmserve_server.engines.chatglm.vision import F16, Vision
-from glmserve_server.wiring import EMBEDDED
 
 CONFIG = {"model_type": "chatglm", "auto_map": AUTO_MAP}
 TRUST = "--trust-remote-code"
@@ -99,7 +99,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "no config.json" in refusal(tmp_path / "empty", out, TRUST)
     assert "no such folder" in refusal(tmp_path / "missing", out, TRUST)
-    assert "it is a model file already" in refusal(EMBEDDED[MODEL], out, TRUST)
+    assert "it is a model file already" in refusal(BUNDLED[MODEL], out, TRUST)
     source = checkpoint(tmp_path / "glm", weights=LFS)
     assert "git lfs pull" in refusal(source, out, TRUST)
     (source / "model.safetensors").unlink()
@@ -146,7 +146,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if importlib.util.find_spec("transformers") is None:  # which takes seconds to import
         pytest.skip("left out: the conversion of checkpoints, which needs transformers")
     folder = tmp_path_factory.mktemp("checkpoint")
-    write_checkpoint(folder, EMBEDDED[MODEL])
+    write_checkpoint(folder, BUNDLED[MODEL])
     return folder
 
 
@@ -161,7 +161,7 @@ def test_the_embedded_model_comes_back_byte_for_byte(embedded: Path, tmp_path: P
     out = tmp_path / "out.bin"
     done = convert(embedded, out, "--type", "q8_0", TRUST)
     assert done.returncode == 0, done.stderr
-    assert out.read_bytes() == EMBEDDED[MODEL].read_bytes()
+    assert out.read_bytes() == BUNDLED[MODEL].read_bytes()
     assert done.stdout.startswith(f"{out}: GLM-4, ")
     assert done.stdout.endswith(f"glmserve up --model {out}\n")
     assert "running the code of" in done.stderr
@@ -186,7 +186,7 @@ def test_a_converted_model_is_inspected_and_served(embedded: Path, tmp_path: Pat
 @needs_torch
 def test_a_vision_tower_is_converted_too(mine: Path, tmp_path: Path) -> None:
     tower = Vision(F16, 64, 28, 3, 96, 1 / 1024, 4, 2, 5, 14, 8.0)
-    add_vision(mine, EMBEDDED[MODEL], tower)
+    add_vision(mine, BUNDLED[MODEL], tower)
     out = tmp_path / "out.bin"
     done = convert(mine, out, "--type", "q4_0", TRUST)
     assert done.returncode == 0, done.stderr

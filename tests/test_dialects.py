@@ -15,12 +15,12 @@ from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.content_pb2 import ContentPart
 from glmserve.v1.message_pb2 import Message, ToolCall
 from glmserve.v1.tool_pb2 import FunctionTool, Tool, ToolChoice
+from glmserve_server.bundled import BUNDLED
 from glmserve_server.engines.chatglm import modelfile
 from glmserve_server.engines.chatglm.dialects.deltas import Arguments, Call, Delta, Text, Thought
 from glmserve_server.engines.chatglm.dialects.glm4 import Glm4Dialect
 from glmserve_server.engines.chatglm.dialects.glm4_answer import Glm4Parser
 from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
-from glmserve_server.wiring import EMBEDDED
 
 ROLES = {"system": message_pb2.ROLE_SYSTEM, "user": message_pb2.ROLE_USER, "assistant": message_pb2.ROLE_ASSISTANT}
 PARAMETERS = {"type": "object", "properties": {"城市": {"type": "string"}}, "required": ["城市"]}
@@ -30,13 +30,13 @@ TIME = FunctionTool(name="get_time")
 
 @pytest.fixture(scope="module")
 def dialect() -> Glm4Dialect:
-    model = modelfile.read(EMBEDDED["tiny-glm4"])
+    model = modelfile.read(BUNDLED["tiny-glm4"])
     return Glm4Dialect(model.tokenizer, model.config.vocab_size)
 
 
 @pytest.fixture(scope="module")
 def library() -> chatglm_cpp.Pipeline:
-    return chatglm_cpp.Pipeline(str(EMBEDDED["tiny-glm4"]))
+    return chatglm_cpp.Pipeline(str(BUNDLED["tiny-glm4"]))
 
 
 def said(role: str, text: str) -> Message:

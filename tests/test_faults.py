@@ -21,7 +21,7 @@ from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.chat_pb2_grpc import ChatServiceStub
 from glmserve.v1.content_pb2 import ContentPart
 from glmserve.v1.message_pb2 import Message
-from glmserve_server.wiring import EMBEDDED
+from glmserve_server.bundled import BUNDLED
 
 Way = Callable[[Glmserve], AbstractContextManager[Face]]
 
@@ -121,7 +121,7 @@ def test_a_deadline_that_passes_in_the_queue_gives_the_place_back(single: Glmser
 
 def test_a_model_that_cannot_be_loaded_again_is_unavailable_until_it_can(tmp_path: Path, way: Way) -> None:
     file = tmp_path / "model.bin"
-    shutil.copy(EMBEDDED[MODEL], file)
+    shutil.copy(BUNDLED[MODEL], file)
     with Glmserve("up", "--model", str(file), "--workers", "1") as server, way(server) as face:
         assert "Paris" in face.ask(QUESTION, model="model", temperature=0).text
         file.rename(tmp_path / "elsewhere.bin")
@@ -137,7 +137,7 @@ def test_a_model_that_cannot_be_loaded_again_is_unavailable_until_it_can(tmp_pat
 
 def test_health_follows_the_model(tmp_path: Path) -> None:
     file = tmp_path / "model.bin"
-    shutil.copy(EMBEDDED[MODEL], file)
+    shutil.copy(BUNDLED[MODEL], file)
     with (
         Glmserve("serve", "--model", str(file), "--model", "scripted", "--workers", "1") as server,
         grpc.insecure_channel(server.grpc_address) as channel,

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from running import COMMAND, MODEL
 
+from glmserve_server.bundled import BUNDLED
 from glmserve_server.engines.chatglm import modelfile, vision
 from glmserve_server.engines.chatglm.vision import Vision
-from glmserve_server.wiring import EMBEDDED
 
-PATH = EMBEDDED[MODEL]
+PATH = BUNDLED[MODEL]
 GOOD = PATH.read_bytes()
 MAX_LENGTH = 52
 """Where the config record has the context length."""

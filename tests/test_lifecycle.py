@@ -19,7 +19,7 @@ from faces import Refused, opened
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from running import COMMAND, MODEL, Glmserve
 
-from glmserve_server.wiring import EMBEDDED
+from glmserve_server.bundled import BUNDLED
 
 QUESTION = [("user", "What is the capital of France?")]
 
@@ -117,7 +117,7 @@ def test_a_ready_file_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -
 
 def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
     file = tmp_path / f"{MODEL}.bin"
-    file.write_bytes(EMBEDDED[MODEL].read_bytes())
+    file.write_bytes(BUNDLED[MODEL].read_bytes())
     line = failed("serve", "--grpc-port", "0", "--model", MODEL, "--model", str(file))
     assert line == "glmserve: two models have one name: tiny-glm4, tiny-glm4"
 
@@ -201,7 +201,7 @@ def test_a_model_that_is_not_there_is_one_clear_line() -> None:
 
 def test_a_damaged_model_file_is_one_clear_line(tmp_path: Path) -> None:
     file = tmp_path / "cut.bin"
-    file.write_bytes(EMBEDDED[MODEL].read_bytes()[:-1000])
+    file.write_bytes(BUNDLED[MODEL].read_bytes()[:-1000])
     line = failed("serve", "--grpc-port", "0", "--model", str(file))
     assert line.startswith(f"glmserve: {file}: the file is cut: tensor ")
 

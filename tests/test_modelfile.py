@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from running import MODEL
 
+from glmserve_server.bundled import BUNDLED
 from glmserve_server.engines.chatglm import modelfile
 from glmserve_server.engines.chatglm.architecture import Family
 from glmserve_server.engines.chatglm.dialects.families import dialect_of
 from glmserve_server.errors import ModelUnavailable
-from glmserve_server.wiring import EMBEDDED
 
-GOOD = EMBEDDED[MODEL].read_bytes()
+GOOD = BUNDLED[MODEL].read_bytes()
 MAX_LENGTH = 52
 """Where the config record has the context length."""
 
@@ -35,7 +35,7 @@ def changed(offset: int, number: int) -> bytes:
 
 
 def test_the_embedded_model_is_accepted() -> None:
-    model = modelfile.read(EMBEDDED[MODEL])
+    model = modelfile.read(BUNDLED[MODEL])
     assert model.family is Family.GLM4
     assert model.size == len(GOOD) <= 10_000_000
     assert model.config.max_length == 2048
@@ -49,7 +49,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
 
 
 def test_bytes_after_the_end_are_refused(tmp_path: Path) -> None:
-    count = len(modelfile.read(EMBEDDED[MODEL]).tensors)
+    count = len(modelfile.read(BUNDLED[MODEL]).tensors)
     assert refusal(tmp_path, GOOD + b"\0" * 64) == f"tensor {count} () has 0 dimensions"
 
 

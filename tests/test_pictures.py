@@ -8,10 +8,10 @@ from paintings import encoded, painted
 from running import Glmserve
 from test_images import conversation, shown
 
-from glmserve_server.wiring import EMBEDDED
+from glmserve_server.bundled import BUNDLED
 
 NAME = "tiny-glm4v"
-pytestmark = pytest.mark.skipif(NAME not in EMBEDDED, reason=f"{NAME} is not made yet")
+pytestmark = pytest.mark.skipif(NAME not in BUNDLED, reason=f"{NAME} is not made yet")
 
 
 @pytest.fixture(params=["grpc", "http"], scope="module")

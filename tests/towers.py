@@ -11,9 +11,9 @@ from typing import Final
 
 from running import MODEL
 
+from glmserve_server.bundled import BUNDLED
 from glmserve_server.engines.chatglm import modelfile, vision
 from glmserve_server.engines.chatglm.vision import Vision
-from glmserve_server.wiring import EMBEDDED
 
 RECORD_AT: Final = 64
 """Where the vision record is: after the config record."""
@@ -35,13 +35,13 @@ TOWER: Final = Vision(
 
 def write_tower(path: Path) -> Path:
     """Writes the file."""
-    source = EMBEDDED[MODEL].read_bytes()
+    source = BUNDLED[MODEL].read_bytes()
     tower = vision.RECORD.pack(*(getattr(TOWER, name) for name in TOWER.__slots__))
     text = struct.unpack_from("<i", source, RECORD_AT)[0]
     head = source[:4] + struct.pack("<i", 1004) + source[8:RECORD_AT] + tower + source[RECORD_AT : RECORD_AT + 4 + text]
     body = bytearray(head)
     _copy_tensors(body, source, RECORD_AT + 4 + text)
-    config = modelfile.read(EMBEDDED[MODEL]).config
+    config = modelfile.read(BUNDLED[MODEL]).config
     generator = random.Random(7)
     for name, shape, dtype in vision.tensors(TOWER, config):
         _append(body, name, shape, dtype, _weights(generator, name, shape, dtype))
@@ -68,7 +68,7 @@ def _copy_tensors(body: bytearray, source: bytes, place: int) -> None:
     """Moves the text network's tensors, whose padding depends on where they are."""
     numbers = {"f32": 0, "f16": 1, "q8_0": 8, "q4_0": 2}
     sizes = {"f32": (1, 4), "f16": (1, 2), "q8_0": (32, 34), "q4_0": (32, 18)}
-    for tensor in modelfile.read(EMBEDDED[MODEL]).tensors:
+    for tensor in modelfile.read(BUNDLED[MODEL]).tensors:
         place += 4 + len(tensor.name) + 4 + 4 * len(tensor.shape) + 4
         place += -place % 16
         elements, block = sizes[tensor.dtype]

@@ -71,7 +71,9 @@ def models(grpc: Grpc = None, url: Url = None, api_key: ApiKey = None, as_json: 
     for model in listed:
         known = [f"{model.context_length} tokens"] if model.context_length else []
         known += [model.engine] if model.engine else []
-        typer.echo("  ".join([model.id, *known, *(f"= {alias}" for alias in model.aliases)]).translate(_CONTROLS))
+        known += [f"= {alias}" for alias in model.aliases]
+        known += [f"is not served: {model.fault}"] if model.fault else []
+        typer.echo("  ".join([model.id, *known]).translate(_CONTROLS))
 
 
 def tokens(

@@ -38,6 +38,8 @@ class Model:
     context_length: int | None = None
     """The most tokens that prompt and answer may have together."""
     capabilities: Capabilities | None = None
+    fault: str = ""
+    """Why it cannot be run at present; empty: it can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,9 +32,8 @@ from glmserve_server.errors import DeadlineExceeded, InvalidArgument, ServeError
 class Chat:
     """The server's work, apart from any wire. Raises `ServeError`; also the gateway's `Backend`."""
 
-    def __init__(self, catalogue: Catalogue, *, time_limit: float, refuse_unsupported: bool) -> None:
+    def __init__(self, catalogue: Catalogue, *, refuse_unsupported: bool) -> None:
         self._catalogue = catalogue
-        self._time_limit = time_limit
         self._refuse_unsupported = refuse_unsupported
         self._answers: set[Ahead[StreamChatCompletionResponse]] = set()
         self._cut = False
@@ -55,7 +54,7 @@ class Chat:
         entry = self._catalogue.find(request.model)
         calls.note(model=entry.id)
         ignored = self._checked(request, entry)
-        async with self._running(entry.engine.generate(request)) as answer:
+        async with self._running(entry.engine.generate(request), entry.settings.time_limit) as answer:
             async for events in answer:
                 if events[0].HasField("started"):
                     _complete(events[0].started, entry, ignored)
@@ -97,18 +96,19 @@ class Chat:
         return errors.status_of(error)
 
     def _checked(self, request: ChatCompletionRequest, entry: Entry) -> list[str]:
-        """Returns the preferences that will be ignored."""
+        """Returns the preferences that will be ignored. What the request does not say, the operator's defaults do."""
         validation.check(request)
+        entry.fill(request)
         return fates.settle(request, entry.engine.capabilities, refuse=self._refuse_unsupported)
 
     @contextlib.asynccontextmanager
-    async def _running(self, events: Events) -> AsyncIterator[Ahead[StreamChatCompletionResponse]]:
+    async def _running(self, events: Events, time_limit: float) -> AsyncIterator[Ahead[StreamChatCompletionResponse]]:
         """Reads an answer until it ends, or takes too long, or is cut short."""
         if self._cut:
             raise _shutting_down()
-        late = DeadlineExceeded(f"The answer took longer than {self._time_limit:g} seconds.")
+        late = DeadlineExceeded(f"The answer took longer than {time_limit:g} seconds.")
         async with Ahead(events) as answer:
-            timer = asyncio.get_running_loop().call_later(self._time_limit, answer.fail, late)
+            timer = asyncio.get_running_loop().call_later(time_limit, answer.fail, late)
             self._answers.add(answer)
             try:
                 yield answer

@@ -10,6 +10,7 @@
     ├── WorkerDied
     ├── ShuttingDown
     └── ModelUnavailable
+        └── ModelBroken          it will not run until somebody mends it
 
 The code raises these; `status_of` alone knows gRPC's codes and `google.rpc` details (https://google.aip.dev/193).
 """
@@ -86,6 +87,12 @@ class ModelUnavailable(ServeError):
     retry_after: float | None = 5.0
 
 
+class ModelBroken(ModelUnavailable):
+    """The model cannot be run, and will not be until somebody mends its file or its settings."""
+
+    retry_after = None
+
+
 _WIRE: Final[dict[type[ServeError], tuple[grpc.StatusCode, error_pb2.ErrorReason.ValueType]]] = {
     InvalidArgument: (grpc.StatusCode.INVALID_ARGUMENT, error_pb2.ERROR_REASON_INVALID_ARGUMENT),
     Unsupported: (grpc.StatusCode.INVALID_ARGUMENT, error_pb2.ERROR_REASON_UNSUPPORTED),
@@ -96,6 +103,7 @@ _WIRE: Final[dict[type[ServeError], tuple[grpc.StatusCode, error_pb2.ErrorReason
     WorkerDied: (grpc.StatusCode.UNAVAILABLE, error_pb2.ERROR_REASON_WORKER_DIED),
     ShuttingDown: (grpc.StatusCode.UNAVAILABLE, error_pb2.ERROR_REASON_SHUTTING_DOWN),
     ModelUnavailable: (grpc.StatusCode.UNAVAILABLE, error_pb2.ERROR_REASON_MODEL_UNAVAILABLE),
+    ModelBroken: (grpc.StatusCode.UNAVAILABLE, error_pb2.ERROR_REASON_MODEL_UNAVAILABLE),
 }
 
 

@@ -1,6 +1,7 @@
 """How the workers of a model share the machine: the one place that decides it, and says why."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +30,39 @@ class Plan:
     workers: int
     threads: int
     reason: str
+
+
+class Budget:
+    """The memory of models that are loaded together: each is planned with what those before it leave."""
+
+    def __init__(self, available: Callable[[], int]) -> None:
+        """`available`: the bytes that are free now."""
+        self._available = available
+        self._promised = 0
+
+    @property
+    def free(self) -> int:
+        """Bytes that nobody has been promised."""
+        return max(0, self._available() - self._promised)
+
+    def promise(self, need: Need, workers: int) -> None:
+        """What a model will take from the start is not free any more."""
+        self._promised += need.shared + workers * need.held
+
+    def settle(self) -> None:
+        """All that was promised has been taken, or will not be."""
+        self._promised = 0
+
+
+def divided(cpus: int, wanted: Sequence[tuple[int | None, int | None]]) -> list[int]:
+    """How many CPUs each of some models may use, by the workers and threads that the operator gives them.
+
+    A model that is given both may use all there are; what it takes is taken from the others, who divide the rest.
+    """
+    fixed = [workers * threads if workers and threads else 0 for workers, threads in wanted]
+    open_ones = fixed.count(0)
+    share = max(1, (cpus - sum(fixed)) // open_ones) if open_ones else 0
+    return [cpus if taken else share for taken in fixed]
 
 
 def plan(*, workers: int | None, threads: int | None, need: Need, cpus: int, memory: int) -> Plan:

@@ -6,7 +6,7 @@ import gc
 import json
 import logging
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +14,8 @@ from rich.text import Text
 
 from glmserve_server import wiring
 from glmserve_server.card.visible import visible
+from glmserve_server.catalogue import Entry
+from glmserve_server.configuration.load import Configuration
 from glmserve_server.errors import ModelUnavailable
 from glmserve_server.server import AddressInUse
 from glmserve_server.settings import Settings
@@ -25,17 +27,20 @@ class EdgeLost(Exception):
     """Envoy has ended by itself."""
 
 
-def run(settings: Settings, *, edge: bool) -> int:
-    """Serves until SIGINT or SIGTERM, with Envoy in front if `edge`. Returns the exit status.
+def run(configuration: Configuration, *, edge: bool) -> int:
+    """Serves until SIGINT or SIGTERM, with Envoy in front if `edge`. Returns the exit status: 0, or 1 when it cannot
+    serve, not even one model.
 
     The first signal lets running calls end, the second does not wait for them.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it has a line for every request to an upstream
     try:
-        asyncio.run(_serve(settings, edge=edge))
+        if configuration.file:
+            _say(f"configured by {configuration.file.resolve()}")
+        asyncio.run(_serve(configuration.settings, edge=edge))
     except (ModelUnavailable, AddressInUse, EdgeLost, wiring.EdgeError, OSError) as error:
-        _console.print("[red]glmserve:[/]", Text(visible(str(error))))  # a file may have a say in it
+        _say(str(error), "red")
         return 1
     return 0
 
@@ -43,17 +48,15 @@ def run(settings: Settings, *, edge: bool) -> int:
 async def _serve(settings: Settings, *, edge: bool) -> None:
     with _cancelled_by_signals(), contextlib.suppress(asyncio.CancelledError):
         async with contextlib.AsyncExitStack() as stack:
-            server = wiring.build_server(settings)
-            for entry in server.entries:
-                note = f" ({entry.note})" if entry.note else ""
-                _console.print(Text(visible(f"glmserve: loading {entry.id}{note}")))
+            server = wiring.build_server(settings, _report)
+            _say(f"loading {', '.join(entry.id for entry in server.entries)}")
             await stack.enter_async_context(server)
             addresses = {"grpc": server.address}
             envoy = await stack.enter_async_context(wiring.build_edge(settings, server)) if edge else None
             if envoy:
                 addresses |= {"openai": envoy.openai_url, "admin": envoy.admin_url}
             gc.freeze()  # what is there now stays: the collector need not look at it again
-            stack.enter_context(_announced(addresses, server.entries[0].id, settings.ready_file))
+            stack.enter_context(_announced(addresses, _first(server.entries), settings.ready_file))
             try:
                 await _until_lost(envoy)
             except asyncio.CancelledError:
@@ -61,6 +64,25 @@ async def _serve(settings: Settings, *, edge: bool) -> None:
                 await server.drain()
                 if envoy:
                     await envoy.drain(settings.grace)
+
+
+def _report(entry: Entry, seconds: float) -> None:
+    """A line for a model that is loaded, or cannot be."""
+    if entry.loaded:
+        notes = "; ".join(filter(None, (entry.note, entry.fault)))
+        _say(f"{entry.id} is loaded after {seconds:.1f} s" + (f" ({notes})" if notes else ""))
+    else:
+        _say(f"{entry.id} is not loaded: {entry.fault}", "red")
+
+
+def _say(text: str, colour: str = "") -> None:
+    """A line on the terminal. Files and flags may have a say in it."""
+    _console.print(Text("glmserve:", colour), Text(visible(text)))
+
+
+def _first(entries: Sequence[Entry]) -> str:
+    """The model to try."""
+    return next(entry.id for entry in entries if entry.loaded)
 
 
 async def _until_lost(envoy: wiring.Envoy | None) -> None:

@@ -51,22 +51,23 @@ class Server:
         port: int,
         services: Sequence[tuple[str, Callable[[grpc.aio.Server], None]]],
         catalogue: Catalogue,
+        progress: Callable[[Entry, float], None],
         cut_short: Callable[[], None],
         stall_limit: float,
         drain_delay: float,
         grace: float,
     ) -> None:
-        """`services`: the full name of each and what adds it. `drain_delay`: seconds in which calls are still taken
+        """`services`: the full name of each and what adds it. `progress`: see `Catalogue.start`. `drain_delay`: seconds in which calls are still taken
         when health says NOT_SERVING already. `grace`: seconds that calls have to end after that; then `cut_short` makes
         them end with an error. `stall_limit`: seconds that a caller may take nothing.
 
         Raises `AddressInUse`.
         """
         self._catalogue = catalogue
+        self._progress = progress
         self._drain_delay = drain_delay
         self._grace = grace
         self._health = health.aio.HealthServicer()
-        self._faulty: set[str] = set()
         self._draining = False
         self._names = [name for name, _ in services]
         self._calls = CallInterceptor(stall_limit=stall_limit)
@@ -91,8 +92,8 @@ class Server:
     async def __aenter__(self) -> Self:
         """Starts the engines, then listens."""
         for entry in self._catalogue.entries:
-            entry.engine.on_fault = partial(self._observe, entry.id)
-        await self._catalogue.start()
+            entry.on_change = partial(self._observe, entry)
+        await self._catalogue.start(self._progress)
         await self._server.start()
         await self._set_health()
         return self
@@ -124,19 +125,17 @@ class Server:
         self._cut_short()
         await self._server.stop(_LAST_WORDS)
 
-    def _observe(self, model: str, fault: str | None) -> None:
-        """Notes that a model cannot be run any more, or can again."""
-        if fault is None:
-            self._faulty.discard(model)
-            logger.info("%s is served again", model)
+    def _observe(self, entry: Entry) -> None:
+        """Says that a model cannot be run any more, or can again."""
+        if entry.fault:
+            logger.error("%s is not served: %s", entry.id, entry.fault)
         else:
-            self._faulty.add(model)
-            logger.error("%s is not served: %s", model, fault)
+            logger.info("%s is served again", entry.id)
         self._changing = asyncio.ensure_future(self._set_health())
 
     async def _set_health(self) -> None:
         """Each model has a health of its own, by its id; the server and its services have it while any model has."""
-        models = {entry.id: entry.id not in self._faulty and not self._draining for entry in self._catalogue.entries}
+        models = {entry.id: not entry.fault and not self._draining for entry in self._catalogue.entries}
         for name in ("", *self._names):
             await self._health.set(name, _STATUS[any(models.values())])
         for model, healthy in models.items():

@@ -1,63 +1,66 @@
-"""The configuration: read once from the command line, checked, frozen, handed down."""
+"""What an operator can choose for the server. Read once, checked, frozen, handed down."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from glmserve_server.engines.upstream.options import UpstreamOptions
+from glmserve_server.configuration.key import key
+from glmserve_server.engines.settings import ModelSettings
 from glmserve_server.images.hosts import Hosts
 
 
-class SettingsError(Exception):
-    """A setting has a value that cannot be; the text names both."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeSettings:
+    """The section `edge`: Envoy in front of the server, which `glmserve up` starts."""
+
+    allow_origins: tuple[str, ...] = key(
+        (),
+        "An origin whose web pages browsers let in, beside those of this machine; * for all.",
+        flag="allow-origin",
+        example='["https://chat.example.com"]',
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What an operator can choose. Times are in seconds."""
+    """The server's own keys, its models, and its sections. Times are in seconds."""
 
-    host: str = "127.0.0.1"
-    port: int = 8080
-    grpc_port: int = 50051
-    models: tuple[str, ...] = ("tiny-glm4",)
-    upstreams: tuple[UpstreamOptions, ...] = ()
-    workers: int | None = None
-    threads: int | None = None
-    context_length: int = 8192
-    queue_limit: int = 64
-    time_limit: float = 600.0
-    stall_limit: float = 60.0
-    silence_limit: float = 30.0
-    prefix_reuse: bool = True
-    image_hosts: tuple[str, ...] = ()
-    drain_delay: float = 0.0
-    grace: float = 30.0
-    unsupported: str = "ignore"
-    ready_file: Path | None = None
+    host: str = key("127.0.0.1", "Address to listen on.")
+    port: int = key(8080, "Port of OpenAI's API, for glmserve up; 0 picks a free one.", low=0, high=65535)
+    grpc_port: int = key(50051, "Port of the gRPC server; 0 picks a free one.", low=0, high=65535)
+    stall_limit: float = key(60.0, "Seconds that a reader may take nothing of an answer.", low=0.1, high=86400)
+    image_hosts: tuple[str, ...] = key(
+        (),
+        "A host that images may be fetched from, if its addresses are public; * for all. HOST:PORT: also in a private "
+        "network.",
+        flag="image-host",
+        example='["images.example.com", "images.internal:9000"]',
+    )
+    unsupported: str = key(
+        "ignore",
+        "What becomes of preferences that a model cannot honour: ignore (and name them) or refuse.",
+        choices=("ignore", "refuse"),
+    )
+    drain_delay: float = key(
+        0.0,
+        "Seconds between NOT_SERVING and the end of new calls, for load balancers to notice.",
+        low=0,
+        high=3600,
+    )
+    grace: float = key(30.0, "Seconds that running answers have to end when the server stops.", low=0, high=3600)
+    ready_file: Path | None = key(
+        None,
+        "File that gets the addresses, as JSON, once everything answers.",
+        unset="none",
+        example='"/run/glmserve/ready.json"',
+    )
+    edge: EdgeSettings = EdgeSettings()
+    models: tuple[ModelSettings, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raises `SettingsError`."""
-        _check("--port", self.port, 0, 65535)
-        _check("--grpc-port", self.grpc_port, 0, 65535)
-        _check("--workers", self.workers, 1, 256)
-        _check("--threads", self.threads, 1, 256)
-        _check("--context-length", self.context_length, 16, 1 << 24)
-        _check("--queue-limit", self.queue_limit, 0, 1 << 16)
-        _check("--time-limit", self.time_limit, 1, 86400)
-        _check("--stall-limit", self.stall_limit, 0.1, 86400)
-        _check("--silence-limit", self.silence_limit, 0.1, 86400)
-        _check("--drain-delay", self.drain_delay, 0, 3600)
-        _check("--grace", self.grace, 0, 3600)
+        """Raises `ValueError` with the key first."""
         try:
             Hosts.of(self.image_hosts)
         except ValueError as error:
-            raise SettingsError(f"--image-host {error}") from None
-        if self.unsupported not in ("ignore", "refuse"):
-            raise SettingsError(f"--unsupported must be ignore or refuse, not {self.unsupported!r}")
-        names = (*self.models, *(upstream.name for upstream in self.upstreams))
-        if len(set(names)) < len(names) or not names:
-            raise SettingsError("--model and --upstream must name at least one model, and each only once")
-
-
-def _check(name: str, value: float | None, low: float, high: float) -> None:
-    if value is not None and not low <= value <= high:
-        raise SettingsError(f"{name} must be between {low} and {high}, not {value}")
+            raise ValueError(f"image_hosts {error}") from None
+        if not self.host or any(sign.isspace() for sign in self.host):
+            raise ValueError(f"host must be an address or a name, not {self.host!r}")

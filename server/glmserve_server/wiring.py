@@ -1,6 +1,7 @@
 """Puts the server together: the one place that knows every part."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -11,42 +12,46 @@ from glmserve_gateway.envoy import Envoy
 from glmserve_gateway.envoy import EnvoyError as EdgeError
 from glmserve_gateway.ready import write_ready_file
 from glmserve_gateway.service import OpenAIServicer
+from glmserve_server.bundled import BUNDLED
 from glmserve_server.catalogue import Catalogue, Entry
 from glmserve_server.chat import Chat
 from glmserve_server.engines.chatglm.engine import ChatGlmEngine, ChatGlmOptions
-from glmserve_server.engines.chatglm.sampling import GREEDY, SamplingDefaults
+from glmserve_server.engines.chatglm.sampling import GREEDY
+from glmserve_server.engines.chatglm.settings import ChatGlmSettings
+from glmserve_server.engines.engine import Engine
 from glmserve_server.engines.scripted import ScriptedEngine
+from glmserve_server.engines.settings import ModelSettings, ScriptedSettings
 from glmserve_server.engines.upstream.engine import UpstreamEngine
 from glmserve_server.engines.upstream.options import UpstreamOptions
 from glmserve_server.errors import ModelUnavailable
 from glmserve_server.images.hosts import Hosts
-from glmserve_server.machine import available_cpus
+from glmserve_server.machine import available_cpus, available_memory
+from glmserve_server.plan import Budget, divided
 from glmserve_server.server import Server
 from glmserve_server.services import ChatServicer, ModelServicer, TokenServicer
 from glmserve_server.settings import Settings
 
-__all__ = ["EMBEDDED", "EdgeError", "Envoy", "build_edge", "build_entry", "build_server", "write_ready_file"]
-
-EMBEDDED: Final = {path.stem: path for path in (Path(__file__).parent / "embedded").glob("*.bin")}
-"""The models that come with the server, by name."""
-
+__all__ = ["EdgeError", "Envoy", "build_edge", "build_engine", "build_server", "write_ready_file"]
 
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 (where to reach what listens everywhere)
 
 
-def build_server(settings: Settings) -> Server:
-    """A server with all that the settings name, not yet started.
-
-    Raises `ModelUnavailable` for a model that cannot be served, `AddressInUse` for the port.
-    """
-    entries = [build_entry(name, settings) for name in settings.models]
-    catalogue = Catalogue([*entries, *map(_upstream, settings.upstreams)])
-    chat = Chat(catalogue, time_limit=settings.time_limit, refuse_unsupported=settings.unsupported == "refuse")
+def build_server(settings: Settings, progress: Callable[[Entry, float], None]) -> Server:
+    """A server with all that the settings name, not yet started; `progress` is told of each model that has loaded or
+    failed. Raises `AddressInUse` for the port."""
+    budget = Budget(available_memory)
+    entries = [
+        Entry(model, partial(build_engine, model, settings, cpus=cpus, budget=budget))
+        for model, cpus in zip(settings.models, _cpus(settings.models), strict=True)
+    ]
+    catalogue = Catalogue(entries, budget)
+    chat = Chat(catalogue, refuse_unsupported=settings.unsupported == "refuse")
     return Server(
         host=settings.host,
         port=settings.grpc_port,
         services=_services(chat),
         catalogue=catalogue,
+        progress=progress,
         cut_short=chat.cut_short,
         stall_limit=settings.stall_limit,
         drain_delay=settings.drain_delay,
@@ -57,24 +62,49 @@ def build_server(settings: Settings) -> Server:
 def build_edge(settings: Settings, server: Server) -> Envoy:
     """Envoy in front of a server on this machine, not yet started; starting raises `EdgeError`."""
     address = f"{_LOOPBACK[settings.host]}:{server.port}" if settings.host in _LOOPBACK else server.address
-    return Envoy(grpc=[address], host=settings.host, port=settings.port)
+    return Envoy(grpc=[address], host=settings.host, port=settings.port, allow_origins=settings.edge.allow_origins)
 
 
-def build_entry(name: str, settings: Settings) -> Entry:
-    """A model by its name or its file, checked, not yet started. Raises `ModelUnavailable`."""
-    if name == ScriptedEngine.kind:
-        return Entry(id=name, engine=ScriptedEngine())
-    if name in EMBEDDED:
-        return _chatglm(name, EMBEDDED[name], GREEDY, settings)  # a very small model is at its best so
-    path = Path(name)
+def build_engine(model: ModelSettings, settings: Settings, *, cpus: int, budget: Budget) -> Engine:
+    """A model's engine, its file checked, not yet started. Raises `ModelUnavailable`."""
+    match model:
+        case ChatGlmSettings():
+            return _chatglm(model, settings, cpus, budget)
+        case UpstreamOptions():
+            return UpstreamEngine(model)
+        case ScriptedSettings():
+            return ScriptedEngine()
+        case _:
+            raise TypeError(f"no engine is called {model.engine!r}")
+
+
+def _cpus(models: Sequence[ModelSettings]) -> list[int]:
+    """The CPUs that each model may use; those that run elsewhere or nowhere need none."""
+    here = [model for model in models if isinstance(model, ChatGlmSettings)]
+    shares = iter(divided(available_cpus(), [(model.workers, model.threads) for model in here]))
+    return [next(shares) if isinstance(model, ChatGlmSettings) else 0 for model in models]
+
+
+def _chatglm(model: ChatGlmSettings, settings: Settings, cpus: int, budget: Budget) -> ChatGlmEngine:
+    name = str(model.file or model.name)
+    path = BUNDLED.get(name, Path(name))
     if not path.is_file():
-        known = ", ".join([*sorted(EMBEDDED), ScriptedEngine.kind])
+        known = ", ".join([*sorted(BUNDLED), ScriptedSettings.engine])
         raise ModelUnavailable(f"{name}: neither a model file nor one of: {known}")
-    return _chatglm(path.stem, path, None, settings)
-
-
-def _upstream(options: UpstreamOptions) -> Entry:
-    return Entry(id=options.name, engine=UpstreamEngine(options), note=f"at {', '.join(options.urls)}")
+    options = ChatGlmOptions(
+        workers=model.workers,
+        threads=model.threads,
+        cpus=cpus,
+        budget=budget,
+        context_length=model.context_length,
+        queue_limit=model.queue_limit,
+        stall_limit=settings.stall_limit,
+        silence_limit=model.silence_limit,
+        prefix_reuse=model.prefix_reuse,
+        image_hosts=Hosts.of(settings.image_hosts),
+        sampling=GREEDY if name in BUNDLED else None,  # a very small model is at its best so
+    )
+    return ChatGlmEngine(path, options)
 
 
 def _services(chat: Chat) -> list[tuple[str, Callable[[grpc.aio.Server], None]]]:
@@ -96,21 +126,3 @@ def _services(chat: Chat) -> list[tuple[str, Callable[[grpc.aio.Server], None]]]
             lambda server: openai_pb2_grpc.add_OpenAIServiceServicer_to_server(OpenAIServicer(chat), server),
         ),
     ]
-
-
-def _chatglm(name: str, path: Path, sampling: SamplingDefaults | None, settings: Settings) -> Entry:
-    sharers = sum(model != ScriptedEngine.kind for model in settings.models)
-    options = ChatGlmOptions(
-        workers=settings.workers,
-        threads=settings.threads,
-        cpus=max(1, available_cpus() // sharers),
-        context_length=settings.context_length,
-        queue_limit=settings.queue_limit,
-        stall_limit=settings.stall_limit,
-        silence_limit=settings.silence_limit,
-        prefix_reuse=settings.prefix_reuse,
-        image_hosts=Hosts.of(settings.image_hosts),
-        sampling=sampling,
-    )
-    engine = ChatGlmEngine(path, options)
-    return Entry(id=name, engine=engine, note=engine.plan.reason)

@@ -60,6 +60,7 @@ def model(model: model_pb2.Model) -> Model:
         engine=model.engine,
         context_length=model.context_length,
         capabilities=Capabilities(**{name: getattr(can, name) for name in _CAPABILITIES}),
+        fault=model.fault,
     )
 
 

@@ -8,11 +8,14 @@ from typing import Final
 
 from glmserve.v1.model_pb2 import Capabilities
 from glmserve_server import wiring
+from glmserve_server.bundled import BUNDLED
 from glmserve_server.engines.chatglm import modelfile
 from glmserve_server.engines.chatglm.engine import ChatGlmEngine
 from glmserve_server.engines.chatglm.modelfile import ModelFile, Tensor
+from glmserve_server.engines.settings import ModelSettings
 from glmserve_server.errors import ModelUnavailable
-from glmserve_server.plan import Need, Plan
+from glmserve_server.machine import available_cpus, available_memory
+from glmserve_server.plan import Budget, Need, Plan
 from glmserve_server.settings import Settings
 
 _VISION: Final = ".vision."
@@ -83,11 +86,12 @@ class Card:
         return _group(tensor for tensor in self.model.tensors if _VISION in tensor.name)
 
 
-def card_of(name: str, settings: Settings) -> Card:
-    """The card of an embedded model or a file. Raises `ModelUnavailable` when it cannot even be read."""
-    path = wiring.EMBEDDED.get(name, Path(name))
+def card_of(name: str, settings: ModelSettings) -> Card:
+    """The card of a bundled model or a file, as it would be served alone. Raises `ModelUnavailable` when it cannot even
+    be read."""
+    path = BUNDLED.get(name, Path(name))
     try:
-        engine = wiring.build_entry(name, settings).engine
+        engine = wiring.build_engine(settings, Settings(), cpus=available_cpus(), budget=Budget(available_memory))
     except ModelUnavailable as refusal:
         return Card(name=name, model=_readable(path, refusal), serving=None, refusal=str(refusal))
     if not isinstance(engine, ChatGlmEngine):

@@ -7,7 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from glmserve_server.card.card import Card
-    from glmserve_server.settings import Settings
+    from glmserve_server.engines.settings import ModelSettings
 
 
 def inspect(
@@ -23,16 +23,14 @@ def inspect(
 
     Exit status: 0 it would be served, 1 it would be refused (the reason is on standard error), 2 wrong usage.
     """
-    from glmserve_server.settings import Settings, SettingsError
+    from glmserve_server.configuration.options import loaded_alone
 
-    try:
-        settings = Settings(models=(file,), context_length=context_length, workers=workers, threads=threads)
-    except SettingsError as error:
-        raise typer.BadParameter(str(error)) from None
-    raise typer.Exit(_inspect(settings, as_json=as_json))
+    given = {"context_length": context_length, "workers": workers, "threads": threads}
+    said = {name: value for name, value in given.items() if value is not None}
+    raise typer.Exit(_inspect(file, loaded_alone(file, said), as_json=as_json))
 
 
-def _inspect(settings: "Settings", *, as_json: bool) -> int:
+def _inspect(name: str, model: "ModelSettings", *, as_json: bool) -> int:
     from rich.console import Console
 
     from glmserve_server.card.card import card_of
@@ -41,10 +39,9 @@ def _inspect(settings: "Settings", *, as_json: bool) -> int:
     from glmserve_server.card.visible import visible
     from glmserve_server.errors import ModelUnavailable
 
-    (name,) = settings.models
     card: Card | None = None
     try:
-        card = card_of(name, settings)
+        card = card_of(name, model)
     except ModelUnavailable as error:
         record, refusal = refusal_record(name, str(error)), str(error)
     else:

@@ -117,9 +117,9 @@ def _write(work: "Work", out: Path, *, force: bool) -> None:
 def _show(out: Path) -> None:
     from glmserve_server.card.card import card_of
     from glmserve_server.card.table import show
-    from glmserve_server.settings import Settings
+    from glmserve_server.engines.chatglm.settings import ChatGlmSettings
 
-    card = card_of(str(out), Settings(models=(str(out),)))
+    card = card_of(str(out), ChatGlmSettings(name=out.stem, file=out))
     console = Console(highlight=False, soft_wrap=True)
     show(card, Console(highlight=False))
     if card.refusal:

@@ -19,6 +19,9 @@ class Engine(Protocol):
     kind: str
     """What `Model.engine` shows."""
 
+    note: str
+    """How it runs the model, for the operator; empty if there is nothing to say."""
+
     on_fault: Callable[[str | None], None]
     """Called on the event loop: with the reason when the model cannot be run any more, with None when it can again."""
 

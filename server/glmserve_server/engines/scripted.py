@@ -37,6 +37,7 @@ class ScriptedEngine:
     """Deterministic; honours `stop` and `max_completion_tokens`, and no other parameter."""
 
     kind = "scripted"
+    note = ""
     capabilities = Capabilities(max_choices=1)
     context_length = 4096
 

@@ -119,6 +119,7 @@ class Model(_message.Message):
     ENGINE_FIELD_NUMBER: _builtins.int
     CONTEXT_LENGTH_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The name to use in requests."""
     owned_by: _builtins.str
@@ -127,6 +128,10 @@ class Model(_message.Message):
     """The kind of engine that runs it: `chatglm`, `scripted`, `upstream`, `llama`."""
     context_length: _builtins.int
     """The most tokens that prompt and answer may have together; 0: not known, because an upstream does not say."""
+    fault: _builtins.str
+    """Why it cannot be run at present; empty: it can. Calls get UNAVAILABLE with this reason. What could not be loaded
+    has no `context_length` and no `capabilities`.
+    """
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Other names that requests may use."""
@@ -149,10 +154,11 @@ class Model(_message.Message):
         engine: _builtins.str = ...,
         context_length: _builtins.int = ...,
         capabilities: Global___Capabilities | None = ...,
+        fault: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "created", b"created"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "capabilities", b"capabilities", "context_length", b"context_length", "created", b"created", "engine", b"engine", "id", b"id", "owned_by", b"owned_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "capabilities", b"capabilities", "context_length", b"context_length", "created", b"created", "engine", b"engine", "fault", b"fault", "id", b"id", "owned_by", b"owned_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -29,9 +29,8 @@ from glmserve_server.images.decoders import Decoders
 from glmserve_server.images.fetcher import Fetcher
 from glmserve_server.images.hosts import Hosts
 from glmserve_server.images.pictures import Pictures
-from glmserve_server.machine import available_memory
 from glmserve_server.merge import merged
-from glmserve_server.plan import plan
+from glmserve_server.plan import Budget, plan
 
 MAX_CHOICES: Final = 8
 """The largest `n`."""
@@ -52,6 +51,8 @@ class ChatGlmOptions:
     threads: int | None
     cpus: int
     """How many CPUs this model may use."""
+    budget: Budget
+    """The memory that it may use."""
     context_length: int
     queue_limit: int
     stall_limit: float
@@ -88,13 +89,16 @@ class ChatGlmEngine:
         # ChatGLM-6B reads a prompt both ways: what is cached of one depends on all of it, and is of no use to another.
         self._reuse = options.prefix_reuse and model.family is not Family.CHATGLM
         self.context_length = min(model.config.max_length, options.context_length)
+        need = model.need(self.context_length)
         self.plan = plan(
             workers=options.workers,
             threads=options.threads,
-            need=model.need(self.context_length),
+            need=need,
             cpus=options.cpus,
-            memory=available_memory(),
+            memory=options.budget.free,
         )
+        options.budget.promise(need, self.plan.workers)
+        self.note = self.plan.reason
         self.on_fault: Callable[[str | None], None] = lambda _: None
         self._pictures = _pictures(model.vision, options) if model.vision else None
         self._pool = Pool(

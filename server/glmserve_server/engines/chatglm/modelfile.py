@@ -19,7 +19,7 @@ from typing import Final
 from glmserve_server.engines.chatglm import architecture, vision
 from glmserve_server.engines.chatglm.architecture import Config, Family, Shape
 from glmserve_server.engines.chatglm.vision import Vision
-from glmserve_server.errors import ModelUnavailable
+from glmserve_server.errors import ModelBroken, ModelUnavailable
 from glmserve_server.plan import Need
 
 MAX_TENSORS: Final = 2048
@@ -82,7 +82,7 @@ def read(path: Path) -> ModelFile:
     except OSError as error:
         raise ModelUnavailable(f"{path}: {error.strerror}") from None
     except _Broken as broken:
-        raise ModelUnavailable(f"{path}: {broken}") from None
+        raise ModelBroken(f"{path}: {broken}") from None
 
 
 class _Broken(Exception):

@@ -68,9 +68,10 @@ class Pool:
         """Ends all workers; whoever waits is told that the server shuts down."""
         self._closed = True
         self._waiting.dismiss(ShuttingDown("The server is shutting down."))
-        for seat in self._seats:
+        seats, self._seats = self._seats, []
+        for seat in seats:
             seat.close()
-        await asyncio.gather(*(asyncio.to_thread(seat.join) for seat in self._seats))
+        await asyncio.gather(*(asyncio.to_thread(seat.join) for seat in seats))
 
     async def run(self, job: Job, caller: str, *, admitted: bool = False) -> Pieces:
         """That the run has begun, the tokens as they come, several at once when the caller is slow, then its end.

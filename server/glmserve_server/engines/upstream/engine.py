@@ -47,6 +47,7 @@ class UpstreamEngine:
 
     def __init__(self, options: UpstreamOptions) -> None:
         self._options = options
+        self.note = f"at {', '.join(options.urls)}"
         self._zhipu = options.preset is Preset.ZHIPU
         self._codes: Mapping[str, Cause] = zhipu.CODES if self._zhipu else {}
         self.capabilities = zhipu.CAPABILITIES if self._zhipu else _EVERYTHING

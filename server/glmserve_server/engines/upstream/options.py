@@ -1,21 +1,21 @@
-"""What an operator chooses for a model that lives elsewhere."""
+"""What an operator can choose for a model that lives elsewhere."""
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, ClassVar, Final
 
+from glmserve_server.configuration.key import key as setting
+from glmserve_server.engines.settings import QueuedSettings
 from glmserve_server.engines.upstream.base import base_url
 
-MAX_CONCURRENCY: Final = 1 << 16
-
-_NAME: Final = re.compile(r"[A-Za-z0-9][\w.:/-]{0,127}", re.ASCII)
-_KEY: Final = re.compile(r"[!-~]+")
-
-
-class UpstreamOptionsError(ValueError):
-    """An option has a value that cannot be; the text names both, and never the key."""
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
+_OUR_HEADERS: Final = ("accept-encoding", "connection", "content-length", "content-type", "transfer-encoding")
+_OUR_FIELDS: Final = ("messages", "model", "stream")
 
 
 class Preset(Enum):
@@ -35,56 +35,97 @@ PLACES: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UpstreamOptions:
+class UpstreamOptions(QueuedSettings):
     """One model of an upstream. Times are in seconds."""
 
-    name: str
-    """The model's id here."""
-    urls: Sequence[str]
-    """The upstream's base URLs, with or without `/v1` or `/chat/completions`; several are several servers of one
-    model. `zhipu` and `zai` stand for Zhipu's."""
-    model: str = ""
-    """The model's name there; empty: the same as here."""
+    engine: ClassVar[str] = "upstream"
+
+    urls: tuple[str, ...] = setting(
+        (),
+        "Base URLs, with or without /v1 or /chat/completions; several are several servers of one model. zhipu and zai "
+        "stand for Zhipu's.",
+        example='["http://10.0.0.5:8000", "http://10.0.0.6:8000"]',
+    )
+    model: str = setting("", "The model's name there.", unset="the same as here", example='"zai-org/GLM-4-9B"')
+    key_file: Path | None = setting(
+        None,
+        "File that has the key which the upstream is shown as a bearer token.",
+        unset="none",
+        example='"/run/secrets/upstream"',
+    )
+    key_env: str | None = setting(
+        None,
+        "Environment variable that has the key, if there is no key_file.",
+        unset="GLMSERVE_UPSTREAM_KEY_ and the name, if it is set",
+        example='"ZHIPUAI_API_KEY"',
+    )
+    timeout: float = setting(
+        120.0,
+        "Seconds that an upstream may take for its first event, and between two.",
+        low=0.1,
+        high=86400,
+        shared="upstream_timeout",
+    )
+    concurrency: int = setting(
+        256,
+        "Requests that an upstream's model gets at a time; more wait here.",
+        low=1,
+        high=1 << 16,
+        shared="upstream_concurrency",
+    )
+    headers: Mapping[str, str] = setting(
+        {}, "Sent with every request. Values are never shown.", example='{ x-team = "blue" }', secret=True
+    )
+    extra_body: Mapping[str, Any] = setting(
+        {},
+        "Fields that every request gets, over what it says itself.",
+        example="{ chat_template_kwargs = { enable_thinking = false } }",
+    )
+    preset: Preset | None = setting(
+        None, "How it differs from OpenAI's API.", unset="zhipu for Zhipu's URLs, else openai", example='"zhipu"'
+    )
     key: str | None = field(default=None, repr=False)
-    """What the upstream is shown as a bearer token."""
-    timeout: float = 120.0
-    """How long the upstream may take for its first event, and between two."""
-    concurrency: int = 256
-    """How many requests are sent at a time; more wait here."""
-    queue_limit: int = 64
-    """How many may wait."""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Sent with every request."""
-    extra_body: Mapping[str, Any] = field(default_factory=dict)
-    """Fields that every request gets, over what it says itself."""
-    preset: Preset | None = None
-    """None: from the URL."""
+    """What the upstream is shown as a bearer token: printable ASCII, from `key_file` or `key_env`."""
 
     def __post_init__(self) -> None:
-        """Raises `UpstreamOptionsError`; puts the URLs, the model's name and the preset into their full form."""
-        if not _NAME.fullmatch(self.name):
-            raise UpstreamOptionsError(
-                f"{self.name[:128]!r} is no name for a model: letters, digits and . _ : / - make one"
-            )
+        """Raises `ValueError`; puts the URLs, the headers, the model's name and the preset into their full form."""
+        QueuedSettings.__post_init__(self)
         if not self.urls:
-            raise UpstreamOptionsError(f"{self.name} needs at least one URL")
-        urls = tuple(self._base_url(url) for url in self.urls)
+            raise ValueError("urls must name at least one URL")
+        urls = tuple(map(_base_url, self.urls))
         if len(set(urls)) < len(urls):
-            raise UpstreamOptionsError(f"{self.name} names one URL twice")
-        if self.key is not None and not _KEY.fullmatch(self.key):
-            raise UpstreamOptionsError(f"the key of {self.name} must be printable ASCII without spaces, and not empty")
-        if not 0.1 <= self.timeout <= 86400:
-            raise UpstreamOptionsError(f"the timeout of {self.name} must be between 0.1 and 86400, not {self.timeout}")
-        if not 1 <= self.concurrency <= MAX_CONCURRENCY:
-            fault = f"must be between 1 and {MAX_CONCURRENCY}, not {self.concurrency}"
-            raise UpstreamOptionsError(f"the concurrency of {self.name} {fault}")
+            raise ValueError("urls names one URL twice")
         zhipu = all(url in PLACES.values() for url in urls)
         object.__setattr__(self, "urls", urls)
+        object.__setattr__(self, "headers", _headers(self.headers))
+        object.__setattr__(self, "extra_body", _body(self.extra_body))
         object.__setattr__(self, "model", self.model or self.name)
         object.__setattr__(self, "preset", self.preset or (Preset.ZHIPU if zhipu else Preset.OPENAI))
 
-    def _base_url(self, url: str) -> str:
-        try:
-            return base_url(PLACES.get(url, url))
-        except ValueError as error:
-            raise UpstreamOptionsError(f"{self.name}: {error}") from None
+
+def _base_url(url: str) -> str:
+    try:
+        return base_url(PLACES.get(url, url))
+    except ValueError as error:
+        raise ValueError(f"urls: {error}") from None
+
+
+def _headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """With names in small letters."""
+    for name, value in headers.items():
+        if not _HEADER.fullmatch(name) or name.lower() in _OUR_HEADERS:
+            raise ValueError(f"headers: {name[:128]!r} is no name for a header, or one that is not to be chosen")
+        if not _HEADER_VALUE.fullmatch(value):
+            raise ValueError(f"headers: the value of {name} must be printable ASCII, and not empty")
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _body(fields: Mapping[str, Any]) -> dict[str, Any]:
+    for name in _OUR_FIELDS:
+        if name in fields:
+            raise ValueError(f"extra_body: {name} is the request's own")
+    try:
+        json.dumps(fields, allow_nan=False)
+    except (TypeError, ValueError):
+        raise ValueError("extra_body: JSON has neither dates nor infinite numbers") from None
+    return dict(fields)

@@ -7,11 +7,11 @@ from glmserve_server.engines.chatglm.dialects.chatglm3 import ChatGlm3Dialect
 from glmserve_server.engines.chatglm.dialects.dialect import Dialect
 from glmserve_server.engines.chatglm.dialects.glm4 import Glm4Dialect
 from glmserve_server.engines.chatglm.modelfile import ModelFile
-from glmserve_server.errors import ModelUnavailable
+from glmserve_server.errors import ModelBroken
 
 
 def dialect_of(model: ModelFile) -> Dialect:
-    """A model file's dialect. Raises `ModelUnavailable` for a damaged tokenizer."""
+    """A model file's dialect. Raises `ModelBroken` for a damaged tokenizer."""
     try:
         match model.family:
             case Family.CHATGLM:
@@ -24,4 +24,4 @@ def dialect_of(model: ModelFile) -> Dialect:
                 image_tokens = model.vision.tokens if model.vision else 0
                 return Glm4Dialect(model.tokenizer, model.config.vocab_size, image_tokens=image_tokens)
     except ValueError as error:
-        raise ModelUnavailable(f"{model.path}: the tokenizer is damaged: {error}") from None
+        raise ModelBroken(f"{model.path}: the tokenizer is damaged: {error}") from None

@@ -1,0 +1,1 @@
+"""The configuration: from a file, the environment and flags to settings that are checked and frozen."""
