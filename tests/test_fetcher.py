@@ -12,11 +12,13 @@ import pytest
 import pytest_asyncio
 from paintings import WHOLE
 
+from glmserve_server.configuration.flags import read_flags
+from glmserve_server.configuration.found import SettingsError
+from glmserve_server.configuration.load import load
 from glmserve_server.images import fetcher as module
 from glmserve_server.images.fetcher import Fetcher
 from glmserve_server.images.hosts import Hosts, is_public
 from glmserve_server.images.unusable import Unusable
-from glmserve_server.settings import Settings, SettingsError
 
 IMAGE = WHOLE["png"]()
 
@@ -250,4 +252,4 @@ def test_hosts_are_told_apart() -> None:
 )
 def test_a_setting_that_is_no_host_is_refused(entry: str) -> None:
     with pytest.raises(SettingsError, match=r"--image-host .* is not a host"):
-        Settings(image_hosts=(entry,))
+        load(read_flags({"image_hosts": [entry]}), {"GLMSERVE_CONFIG": ""})

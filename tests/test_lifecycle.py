@@ -24,10 +24,10 @@ from glmserve_server.bundled import BUNDLED
 QUESTION = [("user", "What is the capital of France?")]
 
 
-def failed(*arguments: str) -> str:
-    """What a command that cannot start says, in one line, when it ends with status 1."""
+def failed(*arguments: str, status: int = 1) -> str:
+    """What a command that cannot start says, in its last line, when it ends with that status."""
     done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done
+    assert done.returncode == status, done
     *_, line = done.stderr.splitlines()
     assert "Traceback" not in done.stderr
     return line
@@ -118,8 +118,8 @@ def test_a_ready_file_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -
 def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
     file = tmp_path / f"{MODEL}.bin"
     file.write_bytes(BUNDLED[MODEL].read_bytes())
-    line = failed("serve", "--grpc-port", "0", "--model", MODEL, "--model", str(file))
-    assert line == "glmserve: two models have one name: tiny-glm4, tiny-glm4"
+    line = failed("serve", "--grpc-port", "0", "--model", MODEL, "--model", str(file), status=2)
+    assert line == "glmserve: two models have one name: 'tiny-glm4' is a name twice"
 
 
 def test_a_second_signal_does_not_wait() -> None:

@@ -26,7 +26,8 @@ from glmserve.v1.token_pb2 import CountTokensRequest
 from glmserve.v1.token_pb2_grpc import TokenServiceStub
 from glmserve_gateway.parse import parse_chat_call
 from glmserve_server.chat import Fold
-from glmserve_server.engines.upstream import flags
+from glmserve_server.configuration.flags import read_flags
+from glmserve_server.configuration.load import load
 from glmserve_server.engines.upstream.base import base_url, root_url
 from glmserve_server.engines.upstream.engine import UpstreamEngine
 from glmserve_server.engines.upstream.options import Preset, UpstreamOptions
@@ -239,7 +240,10 @@ def test_a_key_comes_from_the_environment(tmp_path: Any) -> None:
     file.write_text("from-file\n")
     environment = {"GLMSERVE_UPSTREAM_KEY_GLM_4_6": "from-environment", "GLMSERVE_UPSTREAM_KEY_OTHER": "not this"}
     names = ["GLM-4.6=zai#glm-4.6", "other=http://a:1,http://b:1/v1"]
-    one, other = flags.upstreams(names, [f"other={file}"], environment, timeout=1, concurrency=1, queue_limit=1)
+    flags = read_flags({}, upstreams=names, key_files=[f"other={file}"])
+    one, other = load(flags, {**environment, "GLMSERVE_CONFIG": ""}).settings.models
+    assert isinstance(one, UpstreamOptions)
+    assert isinstance(other, UpstreamOptions)
     assert (one.key, one.model, one.urls) == ("from-environment", "glm-4.6", ("https://api.z.ai/api/paas/v4",))
     assert (other.key, other.model, other.urls) == ("from-file", "other", ("http://a:1/v1", "http://b:1/v1"))
 

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain, repeat
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -191,19 +192,18 @@ class Catalogue:
         return [entry for entry in self.entries if not entry.loaded and not entry.broken]
 
     async def _try_again(self) -> None:
-        tries = 0
-        while failed := self._failed():
-            await asyncio.sleep(_AGAIN[min(tries, len(_AGAIN) - 1)])
-            tries += 1
-            before = {entry: entry.fault for entry in failed}
-            await self._load(failed, lambda entry, _: self._tried(entry, before[entry]))
+        known = {entry: entry.fault for entry in self.entries}
 
-    def _tried(self, entry: Entry, before: str) -> None:
-        if entry.loaded:
-            entry.fault = ""
-            entry.on_change()
-        elif entry.fault != before:
-            logger.warning("%s is still not loaded: %s", entry.id, entry.fault)
+        def tried(entry: Entry, _: float) -> None:
+            if entry.fault != known[entry]:
+                known[entry] = entry.fault
+                entry.on_change()
+
+        for seconds in chain(_AGAIN, repeat(_AGAIN[-1])):
+            if not (failed := self._failed()):
+                return
+            await asyncio.sleep(seconds)
+            await self._load(failed, tried)
 
     def _none(self) -> str:
         if len(self.entries) == 1:

@@ -57,9 +57,10 @@ class Server:
         drain_delay: float,
         grace: float,
     ) -> None:
-        """`services`: the full name of each and what adds it. `progress`: see `Catalogue.start`. `drain_delay`: seconds in which calls are still taken
-        when health says NOT_SERVING already. `grace`: seconds that calls have to end after that; then `cut_short` makes
-        them end with an error. `stall_limit`: seconds that a caller may take nothing.
+        """`services`: the full name of each and what adds it. `progress`: see `Catalogue.start`. `drain_delay`: seconds
+        in which calls are still taken when health says NOT_SERVING already. `grace`: seconds that calls have to end
+        after that; then `cut_short` makes them end with an error. `stall_limit`: seconds that a caller may take
+        nothing.
 
         Raises `AddressInUse`.
         """

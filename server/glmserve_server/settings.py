@@ -1,6 +1,6 @@
 """What an operator can choose for the server. Read once, checked, frozen, handed down."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from glmserve_server.configuration.key import key
@@ -53,7 +53,7 @@ class Settings:
         unset="none",
         example='"/run/glmserve/ready.json"',
     )
-    edge: EdgeSettings = EdgeSettings()
+    edge: EdgeSettings = field(default_factory=EdgeSettings)
     models: tuple[ModelSettings, ...] = ()
 
     def __post_init__(self) -> None:

@@ -27,9 +27,9 @@ _SHARED: Final = """\
 For all models. A model may say otherwise below; a flag or a variable goes before both.
 """
 _MODELS: Final = f"""\
-The models, one [[models]] for each; without any, tiny-glm4 is served. --model and --upstream, or {PREFIX}MODELS with names
-that a comma divides, say which are served instead. In the environment a key of a model is {variable("models", "name")}KEY, with the
-model's name in capitals and _ for all that is no letter or digit; as a flag it is --set models.NAME.KEY=VALUE.
+The models, one [[models]] for each; without any, tiny-glm4 is served. --model and --upstream, or {PREFIX}MODELS with
+names between commas, say which are served instead. In the environment a key of a model is {variable("models")}NAME_KEY,
+with the model's name in capitals and _ for all that is no letter or digit; as a flag it is --set models.NAME.KEY=VALUE.
 """
 _ENGINES: Final = {
     "chatglm": ("A model file of chatglm.cpp.", '"glm-4-9b"'),
@@ -44,7 +44,7 @@ def example() -> str:
 
 
 def _lines() -> Iterator[str]:
-    yield from _keys({name: key for name, key in SERVER.items()})
+    yield from _keys(SERVER)
     yield from ("", *_comment(_SHARED))
     yield from _keys(SHARED)
     for section, cls in SECTIONS.items():

@@ -49,6 +49,7 @@ class Key:
 
     def checked(self, value: Any) -> Any:
         """The value in its own type. Raises `ValueError`: "must be …, not …"."""
+        said = value
         if self.type is float and type(value) is int:
             value = float(value)
         if self.many:
@@ -61,7 +62,7 @@ class Key:
         else:
             fits = type(value) is self.type  # a bool is no int
         if not fits or (isinstance(value, int | float) and not self.low <= value <= self.high):
-            raise ValueError(f"must be {self.wanted}" + ("" if self.secret else f", not {_shown(value)}"))
+            raise ValueError(f"must be {self.wanted}" + ("" if self.secret else f", not {_shown(said)}"))
         if self.many:
             return tuple(value)
         return self.type(value) if self.type is Path or self.choices else value
@@ -84,7 +85,7 @@ class Key:
         """What it must be, in words."""
         if self.choices:
             return " or ".join(self.choices)
-        between = f" between {self.low:g} and {self.high:g}" if math.isfinite(self.high) else ""
+        between = f" between {_plain(self.low)} and {_plain(self.high)}" if math.isfinite(self.high) else ""
         names = {int: f"a whole number{between}", float: f"a number{between}", bool: "true or false"}
         if self.many:
             return "a list of strings"
@@ -151,3 +152,7 @@ def _all_texts(table: Mapping[str, Any]) -> bool:
 def _shown(value: Any) -> str:
     shown = str(value).lower() if isinstance(value, bool) else repr(value)
     return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if float(number).is_integer() else str(number)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from glmserve_server.bundled import BUNDLED
+from glmserve_server.card.visible import visible
 from glmserve_server.configuration import environment as env
 from glmserve_server.configuration.found import Found, Section
 from glmserve_server.configuration.key import keys_of
@@ -14,7 +15,7 @@ from glmserve_server.configuration.merge import checked, made, merged, relative_
 from glmserve_server.configuration.schema import ENGINES, unknown_model_key
 from glmserve_server.configuration.secret import read_key
 from glmserve_server.engines.chatglm.settings import ChatGlmSettings
-from glmserve_server.engines.settings import ModelSettings, ScriptedSettings
+from glmserve_server.engines.settings import LONGEST_NAME, ModelSettings, ScriptedSettings
 from glmserve_server.engines.upstream.options import UpstreamOptions
 
 DEFAULT_MODEL: Final = "tiny-glm4"
@@ -44,6 +45,7 @@ class Models:
 
     def read(self) -> list[tuple[ModelSettings, Section]]:
         """All models, with what is said of each."""
+        before = len(self._faults)
         listed = list(self._listed())
         names = [one.name for one in listed]
         self._layers[1].said, faults = env.of_models(names, self._environment)
@@ -54,7 +56,7 @@ class Models:
                 self._faults.append(f"{found.name} names the model {name[:128]!r}, but the models are: {_all(names)}")
         models = [model for one in listed if (model := self._made(one))]
         self._check_names([model for model, _ in models])
-        if not listed:
+        if not listed and len(self._faults) == before:
             self._faults.append("models must list at least one model")
         return models
 
@@ -85,7 +87,7 @@ class Models:
             yield _Listed(text, {"name": found}, level)
             return
         file = Found(resolved(self._folder, text) if level == 0 else text, found.name, found.origin)
-        name = Found(Path(text).stem, found.name, found.origin)
+        name = Found(_of_file(text), found.name, found.origin)
         yield _Listed(name.value, {"name": name, "file": file}, level)
 
     def _made(self, listed: _Listed) -> tuple[ModelSettings, Section] | None:
@@ -166,7 +168,12 @@ def _name(section: Section) -> str:
     if "name" in section:
         return str(section["name"].value)
     file = section.get("file")
-    return Path(file.value).stem if file and isinstance(file.value, str) else ""
+    return _of_file(file.value) if file and isinstance(file.value, str) else ""
+
+
+def _of_file(file: str) -> str:
+    """The name of a model that has none but its file's."""
+    return visible(Path(file).stem).strip()[:LONGEST_NAME]
 
 
 def _names(section: Section) -> list[str]:

@@ -35,8 +35,10 @@ _SHORT: Final = {
     "upstreams": (
         list[str],
         "--upstream",
-        "A model that another server runs: NAME=URL[,URL...][#MODEL], where zhipu and zai stand for Zhipu's URLs. "
-        "Its key comes from the environment, GLMSERVE_UPSTREAM_KEY_NAME. Repeatable.",
+        (
+            "A model that another server runs: NAME=URL[,URL...][#MODEL], where zhipu and zai stand for Zhipu's URLs. "
+            "Its key comes from the environment, GLMSERVE_UPSTREAM_KEY_NAME. Repeatable."
+        ),
         "none",
     ),
     "key_files": (

@@ -8,7 +8,7 @@ from glmserve_server.configuration.key import key
 SAMPLING: Final = ("temperature", "top_p", "top_k", "repetition_penalty", "max_completion_tokens")
 """The keys that are fields of a request, for requests that do not say."""
 
-_LONGEST_NAME: Final = 128
+LONGEST_NAME: Final = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +64,11 @@ class ModelSettings:
 
     def __post_init__(self) -> None:
         """Raises `ValueError`."""
-        for key, name in (("name", self.name), *(("aliases", alias) for alias in self.aliases)):
-            if not (1 <= len(name) <= _LONGEST_NAME and name.isprintable() and name == name.strip()):
+        for place, name in (("name", self.name), *(("aliases", alias) for alias in self.aliases)):
+            if not (1 <= len(name) <= LONGEST_NAME and name.isprintable() and name == name.strip()):
                 raise ValueError(
-                    f"{key} must be 1 to {_LONGEST_NAME} printable characters without spaces at its ends, not "
-                    f"{name[:_LONGEST_NAME]!r}"
+                    f"{place} must be 1 to {LONGEST_NAME} printable characters without spaces at its ends, not "
+                    f"{name[:LONGEST_NAME]!r}"
                 )
 
 

@@ -114,18 +114,18 @@ def _headers(headers: Mapping[str, str]) -> dict[str, str]:
     """With names in small letters."""
     for name, value in headers.items():
         if not _HEADER.fullmatch(name) or name.lower() in _OUR_HEADERS:
-            raise ValueError(f"headers: {name[:128]!r} is no name for a header, or one that is not to be chosen")
+            raise ValueError(f"headers must not hold {name[:128]!r}: no name for a header, or one that is set here")
         if not _HEADER_VALUE.fullmatch(value):
-            raise ValueError(f"headers: the value of {name} must be printable ASCII, and not empty")
+            raise ValueError(f"headers must have a value for {name} of printable ASCII, without spaces at its ends")
     return {name.lower(): value for name, value in headers.items()}
 
 
 def _body(fields: Mapping[str, Any]) -> dict[str, Any]:
     for name in _OUR_FIELDS:
         if name in fields:
-            raise ValueError(f"extra_body: {name} is the request's own")
+            raise ValueError(f"extra_body must not hold {name}, which is the request's own")
     try:
         json.dumps(fields, allow_nan=False)
     except (TypeError, ValueError):
-        raise ValueError("extra_body: JSON has neither dates nor infinite numbers") from None
+        raise ValueError("extra_body must be JSON, which has neither dates nor infinite numbers") from None
     return dict(fields)
