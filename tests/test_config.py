@@ -254,7 +254,10 @@ def test_a_list_of_names_may_stand_for_models(tmp_path: Path) -> None:
         ),
         (
             "[[models]]\nname = 'm'\nurls = ['http://h']\n[models.headers]\nb = 'c'\nContent-Length = '3'",
-            "glmserve.toml:4: models.m.headers must not hold 'Content-Length': no name for a header, or one that is set here",
+            (
+                "glmserve.toml:4: models.m.headers must not hold 'Content-Length': no name for a header, or one that is "
+                "set here"
+            ),
         ),
         (
             "[[models]]\nname = 'm'\nurls = ['http://h']\nextra_body = { stream = false }",
