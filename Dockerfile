@@ -40,6 +40,8 @@ COPY --from=build /opt/glmserve /opt/glmserve
 ENV PATH=/opt/glmserve/bin:$PATH \
     PYTHONUNBUFFERED=1
 USER glmserve
+# A glmserve.toml that is mounted here is found; its paths are relative to this folder.
+WORKDIR /etc/glmserve
 EXPOSE 50051
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-c", "\
 import grpc; \

@@ -183,10 +183,10 @@ def test_the_reason_is_on_the_terminal_and_in_the_list(served: Served, channel: 
 
 
 def test_health_is_said_of_each_model(channel: grpc.Channel) -> None:
-    stub = health_pb2_grpc.HealthStub(channel)  # type: ignore[no-untyped-call]
+    stub = health_pb2_grpc.HealthStub(channel)
 
     def status(service: str) -> str:
-        checked = stub.Check(health_pb2.HealthCheckRequest(service=service))
+        checked = stub.Check(health_pb2.HealthCheckRequest(service=service))  # type: ignore[attr-defined]
         return health_pb2.HealthCheckResponse.ServingStatus.Name(checked.status)
 
     assert {status(name) for name in ("", "glmserve.v1.ChatService", "tiny-glm4", "far", "brief")} == {"SERVING"}
@@ -194,7 +194,7 @@ def test_health_is_said_of_each_model(channel: grpc.Channel) -> None:
 
 
 def test_a_server_without_any_model_does_not_start(tmp_path: Path) -> None:
-    models = [word for name in ("a.bin", "b.bin") for word in ("--model", str(tmp_path / name))]
+    models = ["--model", str(tmp_path / "a.bin"), "--model", str(tmp_path / "b.bin")]
     done = subprocess.run([COMMAND, "serve", "--grpc-port", "0", *models], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     first, one, other, last = sorted(done.stderr.splitlines(), key=lambda line: ("loading" not in line, line))

@@ -393,3 +393,12 @@ def test_the_example_without_its_signs_of_comments_is_a_configuration(tmp_path: 
     path.write_text(text)
     configuration = loaded(path)
     assert configuration.settings.models[0].temperature == 0.7
+
+
+def test_what_the_documents_show_is_a_configuration(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("k")
+    for document in ("configuration.md", "upstream.md"):
+        (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / document).read_text(), re.DOTALL)
+        path = tmp_path / "shown.toml"
+        path.write_text(text.replace("/run/secrets/chat", "key"))
+        assert loaded(path, {"ZHIPUAI_API_KEY": "k"}).settings.models

@@ -229,7 +229,7 @@ async def test_key_headers_and_extra_fields_are_sent_and_proxies_are_not_asked(m
 
 
 def test_options_do_not_show_the_key() -> None:
-    options = UpstreamOptions(name="m", urls=["zhipu"], key="secret", headers={"a": "hidden"})
+    options = UpstreamOptions(name="m", urls=("zhipu",), key="secret", headers={"a": "hidden"})
     assert "secret" not in repr(options)
     assert "hidden" not in repr(options)
     assert (options.preset, options.model) == (Preset.ZHIPU, "m")

@@ -9,7 +9,6 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import Enum
-from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Final, get_args, get_origin
@@ -124,7 +123,6 @@ def key(
     return field(default=default, repr=not secret, metadata={"key": said})
 
 
-@cache
 def keys_of(cls: type) -> dict[str, Key]:
     """The keys that a dataclass declares, by name, in order."""
     return {each.name: _key(each) for each in fields(cls) if "key" in each.metadata}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -52,7 +53,7 @@ def load(flags: Layer, environment: Mapping[str, str], config: Path | None = Non
     for section, cls in SECTIONS.items():
         said = merged(layer.sections.get(section, {}) for layer in layers)
         server |= {f"{section}.{name}": found for name, found in said.items()}
-        checks = checked(said, keys_of(cls), lambda name, section=section: unknown_section_key(name, section), faults)
+        checks = checked(said, keys_of(cls), partial(unknown_section_key, section), faults)
         values[section] = made(cls, checks, said, section, faults)
     models = Models(layers, folder, environment, faults).read()
     values["models"] = tuple(model for model, _ in models)

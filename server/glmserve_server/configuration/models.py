@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -100,7 +101,7 @@ class Models:
             self._faults.append(f"{place}: name must say what the model is called")
             return None
         count = len(self._faults)
-        values = checked(section, keys_of(cls), lambda name: unknown_model_key(name, cls), self._faults)
+        values = checked(section, keys_of(cls), partial(unknown_model_key, cls), self._faults)
         if len(self._faults) > count:
             return None
         values["name"] = listed.name

@@ -35,7 +35,7 @@ def unknown_server_key(name: str) -> str:
     return f"is no key{_nearest(name, [*SERVER, *SHARED, *SECTIONS, 'models'])}"
 
 
-def unknown_model_key(name: str, cls: type[ModelSettings]) -> str:
+def unknown_model_key(cls: type[ModelSettings], name: str) -> str:
     """What is wrong with a key that a model of that engine does not have."""
     if name == "key":
         return "is not said here: key_file names a file that has the key, key_env an environment variable"
@@ -44,7 +44,7 @@ def unknown_model_key(name: str, cls: type[ModelSettings]) -> str:
     return f"is no key of a model{_nearest(name, [*keys_of(cls), 'engine'])}"
 
 
-def unknown_section_key(name: str, section: str) -> str:
+def unknown_section_key(section: str, name: str) -> str:
     """What is wrong with a key that a section does not have."""
     return f"is no key of [{section}]{_nearest(name, keys_of(SECTIONS[section]))}"
 
