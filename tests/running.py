@@ -1,6 +1,7 @@
 """The `glmserve` command as a child process, with everything that it starts."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -31,6 +32,7 @@ class Glmserve:
             [COMMAND, command, *ports, "--ready-file", str(ready_file), *arguments],
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, "GLMSERVE_CONFIG": ""},  # none that happens to lie here
             start_new_session=True,
         )
         self._lines: list[str] = []

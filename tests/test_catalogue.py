@@ -195,7 +195,8 @@ def test_health_is_said_of_each_model(channel: grpc.Channel) -> None:
 
 def test_a_server_without_any_model_does_not_start(tmp_path: Path) -> None:
     models = ["--model", str(tmp_path / "a.bin"), "--model", str(tmp_path / "b.bin")]
-    done = subprocess.run([COMMAND, "serve", "--grpc-port", "0", *models], capture_output=True, text=True, check=False)
+    command = [str(COMMAND), "serve", "--grpc-port", "0", *models]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     first, one, other, last = sorted(done.stderr.splitlines(), key=lambda line: ("loading" not in line, line))
     assert first == "glmserve: loading a, b"

@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from running import COMMAND
 
 from glmserve_server.configuration.effective import effective
 from glmserve_server.configuration.example import example
 from glmserve_server.configuration.flags import read_flags
 from glmserve_server.configuration.found import SettingsError
+from glmserve_server.configuration.key import keys_of
 from glmserve_server.configuration.load import Configuration, load
+from glmserve_server.configuration.schema import ENGINES, MODEL_KEYS, SECTIONS, SERVER, SHARED
+from glmserve_server.configuration.toml import toml_of
 from glmserve_server.engines.chatglm.settings import ChatGlmSettings
 from glmserve_server.engines.settings import ModelSettings
 from glmserve_server.engines.upstream.options import Preset, UpstreamOptions
@@ -255,8 +260,8 @@ def test_a_list_of_names_may_stand_for_models(tmp_path: Path) -> None:
         (
             "[[models]]\nname = 'm'\nurls = ['http://h']\n[models.headers]\nb = 'c'\nContent-Length = '3'",
             (
-                "glmserve.toml:4: models.m.headers must not hold 'Content-Length': no name for a header, or one that is "
-                "set here"
+                "glmserve.toml:4: models.m.headers must not hold 'Content-Length': no name for a header, or one that "
+                "is set here"
             ),
         ),
         (
@@ -402,3 +407,40 @@ def test_what_the_documents_show_is_a_configuration(tmp_path: Path) -> None:
         path = tmp_path / "shown.toml"
         path.write_text(text.replace("/run/secrets/chat", "key"))
         assert loaded(path, {"ZHIPUAI_API_KEY": "k"}).settings.models
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+SCALARS = st.booleans() | st.integers(-(10**6), 10**6) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
+VALUES = st.recursive(
+    SCALARS | st.sampled_from(["zhipu", "http://h", "scripted", "tiny-glm4", *ENGINES]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+EDGE = st.dictionaries(st.sampled_from(list(keys_of(SECTIONS["edge"]))), VALUES)
+MODEL = st.dictionaries(st.sampled_from(sorted(MODEL_KEYS)), VALUES, max_size=5)
+DOCUMENTS = st.fixed_dictionaries(
+    {},
+    optional=dict.fromkeys(("host", "port", "grace", "image_hosts", "ready_file", "unsupported", "workers"), VALUES)
+    | {"edge": EDGE | VALUES, "models": st.lists(MODEL | VALUES, max_size=3) | VALUES},
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(document=DOCUMENTS)
+def test_any_file_is_a_configuration_or_refused(document: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "any.toml"
+    path.write_text("".join(f"{name} = {toml_of(value)}\n" for name, value in document.items()))
+    try:
+        configuration = loaded(path)
+    except SettingsError:
+        return
+    again = tmp_path / "again.toml"
+    again.write_text(effective(configuration))
+    assert [model.name for model in loaded(again).settings.models] == list(models(configuration))
+
+
+def test_every_key_says_what_it_is_for() -> None:
+    keys = [*SERVER.values(), *SHARED.values(), *(key for cls in ENGINES.values() for key in keys_of(cls).values())]
+    for key in keys:
+        assert key.help.endswith("."), key.name
+        assert key.default is not None or key.unset, key.name

@@ -28,10 +28,10 @@ def read_flags(
     """The flags' layer. `given`: values by the server's keys, those of sections with the section before a dot."""
     layer = Layer()
     for path, value in given.items():
-        section, _, name = path.rpartition(".")
-        key = keys_of(SECTIONS[section])[name] if section else {**SERVER, **SHARED}[name]
+        place, _, name = path.rpartition(".")
+        key = keys_of(SECTIONS[place])[name] if place else {**SERVER, **SHARED}[name]
         flag = flag_of(name, key)
-        target = layer.sections.setdefault(section, {}) if section else layer.server
+        target = layer.sections.setdefault(place, {}) if place else layer.server
         target[name] = Found(str(value) if key.type is Path else value, flag, flag)
     if models or upstreams:
         layer.listed = [Found(model, "--model", "--model") for model in models]

@@ -117,7 +117,7 @@ class Models:
     def _engine(self, listed: _Listed) -> type[ModelSettings] | None:
         """The class of a model's settings, from the key `engine` or from the keys that only one engine has."""
         if found := listed.section.get("engine"):
-            if found.value not in ENGINES:
+            if not isinstance(found.value, str) or found.value not in ENGINES:
                 self._faults.append(f"{found.name} must be {_either(ENGINES)}, not {found.value!r}")
                 return None
             return ENGINES[found.value]
