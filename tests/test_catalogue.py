@@ -28,6 +28,9 @@ Way = Callable[[Glmserve], AbstractContextManager[Face]]
 
 QUESTION = [("user", "What is the capital of France?")]
 FILE = """
+[edge]
+allow_origins = ["https://chat.example.com"]
+
 [[models]]
 name = "tiny-glm4"
 aliases = ["small", "gpt-4o-mini"]
@@ -123,6 +126,17 @@ def test_models_are_listed_in_order_with_their_other_names(served: Served, chann
     assert list(models["tiny-glm4"].aliases) == ["small", "gpt-4o-mini"]
     assert ModelServiceStub(channel).GetModel(GetModelRequest(model="further")).model.id == "far"
     assert httpx.get(f"{served.server.openai_url}/models/small").json()["id"] == "tiny-glm4"
+
+
+def test_pages_of_an_allowed_origin_are_let_in(served: Served) -> None:
+    def allowed(origin: str) -> str | None:
+        headers = {"origin": origin, "access-control-request-method": "POST"}
+        return httpx.options(f"{served.server.openai_url}/chat/completions", headers=headers).headers.get(
+            "access-control-allow-origin"
+        )
+
+    assert allowed("https://chat.example.com") == "https://chat.example.com"
+    assert allowed("https://evil.example.com") is None
 
 
 def test_each_model_has_limits_of_its_own(served: Served, channel: grpc.Channel, way: Way) -> None:

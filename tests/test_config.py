@@ -364,6 +364,7 @@ def test_the_command_prints_the_configuration_of_this_folder(file: Path) -> None
     text, _ = config("--set", "models.near.top_k=3", folder=file.parent, GLMSERVE_GRACE="7")
     assert text.startswith("# File: glmserve.toml.")
     assert tomllib.loads(text)["grace"] == 7
+    assert config(GLMSERVE_CONFIG=str(file))[0].startswith(f"# File: {file}.")
     other, _ = config(folder=file.parent, GLMSERVE_CONFIG="")
     assert [model["name"] for model in tomllib.loads(other)["models"]] == ["tiny-glm4"]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from running import MODEL, Glmserve
 
 from glmserve_server.errors import ModelUnavailable
-from glmserve_server.plan import Need, plan
+from glmserve_server.plan import Budget, Need, divided, plan
 
 GB = 1_000_000_000
 SMALL = Need(shared=GB, held=GB // 10, peak=GB // 10)
@@ -50,6 +50,33 @@ def test_less_memory_never_means_more_workers() -> None:
     ]
     assert all(less.workers <= more.workers for less, more in pairwise(plans))
     assert plans[0].workers == 1
+
+
+@pytest.mark.parametrize(
+    ("cpus", "wanted", "shares"),
+    [
+        (16, [(None, None)], [16]),
+        (16, [(None, None), (None, None), (2, None)], [5, 5, 5]),
+        (16, [(2, 4), (None, None)], [16, 8]),
+        (4, [(2, 4), (None, None), (1, 1)], [4, 1, 4]),
+        (4, [], []),
+    ],
+    ids=str,
+)
+def test_models_divide_the_cpus_that_others_are_not_given(
+    cpus: int, wanted: list[tuple[int | None, int | None]], shares: list[int]
+) -> None:
+    assert divided(cpus, wanted) == shares
+
+
+def test_a_model_is_planned_with_the_memory_that_those_before_it_leave() -> None:
+    budget = Budget(lambda: 3 * GB)
+    budget.promise(SMALL, 2)
+    assert budget.free == 3 * GB - 12 * GB // 10
+    budget.promise(SMALL, 20)
+    assert budget.free == 0
+    budget.settle()
+    assert budget.free == 3 * GB
 
 
 def test_the_affinity_of_the_server_is_obeyed_and_its_reasons_are_printed() -> None:

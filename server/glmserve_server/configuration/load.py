@@ -43,7 +43,7 @@ def load(flags: Layer, environment: Mapping[str, str], config: Path | None = Non
     """
     path = _file(config, environment)
     layers = [read_file(path) if path else Layer(), env.read_environment(environment), flags]
-    folder = path.parent if path else Path()
+    folder = path.absolute().parent if path else Path()
     faults = [fault for layer in layers for fault in layer.faults]
     layers[0].server = relative_to(folder, layers[0].server, SERVER)
 

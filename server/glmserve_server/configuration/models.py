@@ -54,7 +54,8 @@ class Models:
         for layer in self._layers:
             for name in layer.said.keys() - names:
                 (found, *_) = layer.said[name].values()
-                self._faults.append(f"{found.name} names the model {name[:128]!r}, but the models are: {_all(names)}")
+                known = ", ".join(names)
+                self._faults.append(f"{found.name} names the model {name[:128]!r}, but the models are: {known}")
         models = [model for one in listed if (model := self._made(one))]
         self._check_names([model for model, _ in models])
         if not listed and len(self._faults) == before:
@@ -180,10 +181,6 @@ def _of_file(file: str) -> str:
 def _names(section: Section) -> list[str]:
     aliases = section["aliases"].value if "aliases" in section else []
     return [_name(section), *(aliases if isinstance(aliases, list) else [aliases])]
-
-
-def _all(names: Sequence[str]) -> str:
-    return ", ".join(names)
 
 
 def _either(names: Mapping[str, object]) -> str:
