@@ -16,6 +16,8 @@ from glmserve_server.configuration.merge import checked, made, merged, relative_
 from glmserve_server.configuration.schema import ENGINES, unknown_model_key
 from glmserve_server.configuration.secret import read_key
 from glmserve_server.engines.chatglm.settings import ChatGlmSettings
+from glmserve_server.engines.llama.ggufheader import is_gguf
+from glmserve_server.engines.llama.settings import LlamaSettings
 from glmserve_server.engines.settings import LONGEST_NAME, ModelSettings, ScriptedSettings
 from glmserve_server.engines.upstream.options import UpstreamOptions
 
@@ -108,7 +110,7 @@ class Models:
         values["name"] = listed.name
         if issubclass(cls, UpstreamOptions):
             values["key"] = self._key(listed.name, values, section)
-        if issubclass(cls, ChatGlmSettings) and not values.get("file") and listed.name not in BUNDLED:
+        if issubclass(cls, ChatGlmSettings | LlamaSettings) and not values.get("file") and listed.name not in BUNDLED:
             known = ", ".join(sorted(BUNDLED))
             self._faults.append(f"{place}: file must name a model file; of that name comes none along, but: {known}")
             return None
@@ -124,8 +126,16 @@ class Models:
             return ENGINES[found.value]
         if "urls" in listed.section:
             return UpstreamOptions
-        scripted = listed.name == ScriptedSettings.engine and "file" not in listed.section
-        return ScriptedSettings if scripted else ChatGlmSettings
+        if listed.name == ScriptedSettings.engine and "file" not in listed.section:
+            return ScriptedSettings
+        return LlamaSettings if is_gguf(self._file(listed)) else ChatGlmSettings
+
+    def _file(self, listed: _Listed) -> Path:
+        """The file of a model whose engine depends on what it is."""
+        said = listed.section.get("file")
+        if said is None or said.value in BUNDLED:
+            return BUNDLED.get(said.value if said else listed.name, Path())
+        return Path(resolved(self._folder, str(said.value)) if listed.level == 0 else str(said.value))
 
     def _section(self, listed: _Listed, cls: type[ModelSettings]) -> Section:
         """What all layers say of a model; in each of them, what is said of all models gives way."""

@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
-from glmserve.v1.chat_pb2 import ChatCompletionRequest, StreamChatCompletionResponse, Usage
+from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.model_pb2 import Capabilities
 from glmserve_server import calls
 from glmserve_server.engines.chatglm import modelfile
@@ -23,13 +23,13 @@ from glmserve_server.engines.chatglm.pool import Pool
 from glmserve_server.engines.chatglm.process import WorkerProcess
 from glmserve_server.engines.chatglm.sampling import SamplingDefaults, model_card
 from glmserve_server.engines.chatglm.vision import Vision
+from glmserve_server.engines.choices import together
 from glmserve_server.engines.engine import Events
 from glmserve_server.errors import ContextLengthExceeded
 from glmserve_server.images.decoders import Decoders
 from glmserve_server.images.fetcher import Fetcher
 from glmserve_server.images.hosts import Hosts
 from glmserve_server.images.pictures import Pictures
-from glmserve_server.merge import merged
 from glmserve_server.plan import Budget, plan
 
 MAX_CHOICES: Final = 8
@@ -145,22 +145,10 @@ class ChatGlmEngine:
         if room < 1:
             raise self._too_long(str(len(prompt.ids)))
         job = self._job(request, prompt, room, await self._picture(prompt))
-        usage = Usage(prompt_tokens=len(prompt.ids))
-        started = False
         choices = [self._choice(job, request, index) for index in range(request.n or 1)]
-        async with contextlib.aclosing(merged(choices)) as events:
+        async with contextlib.aclosing(together(choices)) as events:
             async for event in events:
-                if event.HasField("usage"):
-                    usage.completion_tokens += event.usage.completion_tokens
-                    usage.reasoning_tokens += event.usage.reasoning_tokens
-                    continue
-                if event.HasField("started"):
-                    if started:
-                        continue
-                    started = True
-                    usage.cached_tokens = event.started.cached_tokens
                 yield event
-        yield StreamChatCompletionResponse(usage=usage)
 
     async def _choice(self, job: Job, request: ChatCompletionRequest, index: int) -> Events:
         """One choice, as if it were alone."""

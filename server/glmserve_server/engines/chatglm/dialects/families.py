@@ -11,7 +11,7 @@ from glmserve_server.errors import ModelBroken
 
 
 def dialect_of(model: ModelFile) -> Dialect:
-    """A model file's dialect. Raises `ModelUnavailable` for a damaged tokenizer."""
+    """A model file's dialect. Raises `ModelBroken` for a damaged tokenizer."""
     image_tokens = model.vision.tokens if model.vision else 0
     try:
         return dialect_for(model.family, model.tokenizer, model.config, image_tokens=image_tokens)

@@ -1,0 +1,99 @@
+"""Answers in the words of our dialects: prompts go to llama.cpp as token ids, and its tokens through a reader.
+
+`Answer`, which knows of stop strings, calls and limits, is the chatglm engine's.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from glmserve.v1.chat_pb2 import ChatCompletionRequest, StreamChatCompletionResponse
+from glmserve_server.engines.chatglm.answer import Answer, Piece
+from glmserve_server.engines.chatglm.dialects.dialect import Dialect, Prompt
+from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
+from glmserve_server.engines.chatglm.job import Begun, End, Written
+from glmserve_server.engines.llama.batch import Chunk
+from glmserve_server.engines.llama.logprobs import Logprobs, asked_of_llama
+from glmserve_server.errors import Unsupported
+
+
+def body_of(request: ChatCompletionRequest, prompt: Prompt, limit: int) -> dict[str, Any]:
+    """What is asked of llama.cpp, but for the sampling. Raises `Unsupported` for a form that it cannot hold."""
+    body: dict[str, Any] = {
+        "prompt": prompt.ids,
+        "max_tokens": limit,
+        "stream": True,
+        "return_progress": True,
+        "verbose": True,  # else it shows no ids
+    }
+    if request.logprobs:
+        body["logprobs"] = asked_of_llama(request)
+    return body | _form(request)
+
+
+def _form(request: ChatCompletionRequest) -> dict[str, Any]:
+    """What holds the answer to a form: of the response, or of the call that it must be."""
+    toolbox = Toolbox.of(request)
+    _check_strict(request, toolbox)
+    if len(toolbox.required) > 1:
+        names = " | ".join(json.dumps(f"{name}\n") for name in toolbox.required)
+        return {"grammar": f"root ::= ({names}) [^\\x00]*"}
+    if toolbox.required:
+        [function] = (function for function in toolbox.functions if function.name == toolbox.required[0])
+        return {"json_schema": _arguments(function.parameters_json)}
+    match request.response_format.WhichOneof("format"):
+        case "json_object":
+            return {"json_schema": {"type": "object"}}
+        case "json_schema":
+            return {"json_schema": json.loads(request.response_format.json_schema.schema_json)}
+    return {}
+
+
+def _arguments(schema_json: str) -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads(schema_json) if schema_json else {}
+    return schema if schema.get("properties") else {"type": "object"}
+
+
+def _check_strict(request: ChatCompletionRequest, toolbox: Toolbox) -> None:
+    """Only a call that the answer begins with can be held to a schema."""
+    for index, tool in enumerate(request.tools):
+        if tool.function.strict and toolbox and toolbox.required != (tool.function.name,):
+            field = f"tools[{index}].function.strict"
+            raise Unsupported(f"{field}: this model's calls are strict only when tool_choice names the function", field=field)
+
+
+class SpokenAnswer:
+    """One choice, from chunk to events."""
+
+    def __init__(self, dialect: Dialect, request: ChatCompletionRequest, index: int, prompt_tokens: int) -> None:
+        self._answer = Answer(dialect.reader(request), request, index, prompt_tokens)
+        self._stop_ids = frozenset(dialect.stop_ids)
+        self._stop_token: int | None = None
+        self._logprobs = Logprobs(request)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is wanted."""
+        return self._answer.ended
+
+    def read(self, chunk: Chunk) -> Iterator[StreamChatCompletionResponse]:
+        """The events that a chunk makes."""
+        piece = self._piece(chunk)
+        for event in self._answer.read(piece) if piece is not None else ():
+            if event.HasField("usage"):
+                event.usage.completion_tokens = chunk["__verbose"]["tokens_predicted"] - (self._stop_token is not None)
+            yield self._logprobs.given_to(event)
+
+    def _piece(self, chunk: Chunk) -> Piece | None:
+        if progress := chunk.get("prompt_progress"):
+            return Begun(progress["cache"])
+        shown, choice = chunk["__verbose"], chunk["choices"][0]
+        if choice["finish_reason"] is not None:
+            return End("stop", self._stop_token) if shown["stop_type"] == "eos" else End("length", None)
+        token, text = shown["tokens"][0], choice["text"]
+        if token in self._stop_ids:
+            self._stop_token = token
+            return None
+        self._logprobs.add(choice["logprobs"])
+        # Tokens that complete no character do not come; those that are no text have their meaning by id.
+        return [Written(text) if text else token]
