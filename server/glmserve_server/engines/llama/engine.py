@@ -107,6 +107,7 @@ class LlamaEngine:
     async def generate(self, request: ChatCompletionRequest) -> Events:
         """See `Engine.generate`. Each choice takes a slot."""
         schemas.check(request)
+        await asyncio.to_thread(schemas.check_response_format, request)
         if self._dialect is None:
             choices = [self._templated(request, index) for index in range(request.n or 1)]
         else:
@@ -131,7 +132,8 @@ class LlamaEngine:
         assert self._dialect is not None  # noqa: S101
         if (room := self.context_length - len(prompt.ids)) < 1:
             raise self._too_long(str(len(prompt.ids)))
-        body = spoken.body_of(request, prompt, min(request.max_completion_tokens or room, room))
+        limit = min(request.max_completion_tokens or room, room)
+        body = await asyncio.to_thread(spoken.body_of, request, prompt, limit)
         answer = spoken.SpokenAnswer(self._dialect, request, index, len(prompt.ids))
         async with contextlib.aclosing(self._events(request, body, answer, index, ids=True)) as events:
             async for event in events:

@@ -1,7 +1,12 @@
 """Bounds JSON Schemas before llama.cpp makes grammars of them: a grammar takes memory for every repetition and time for
-every way in which it can be read, while all other conversations wait."""
+every way in which it can be read, while all other conversations wait.
+
+What holds answers to a schema in llama.cpp is llguidance. It passes over a schema that it cannot compile, so the schema
+is compiled here first, with llguidance's own package, and refused.
+"""
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any, Final
@@ -14,7 +19,8 @@ MAX_PROPERTIES: Final = 256
 MAX_REPEAT: Final = 1000
 MAX_TOTAL_REPEAT: Final = 4000
 MAX_PATTERN: Final = 256
-MAX_PATTERN_REPEAT: Final = 64
+MAX_PATTERN_REPEAT: Final = 4096
+"""The product of all counts in a pattern."""
 MAX_BYTES: Final = 64 * 1024
 """Of all schemas of a request together."""
 
@@ -34,6 +40,29 @@ def check(request: ChatCompletionRequest) -> None:
         if left < 0:
             raise InvalidArgument(f"{field}: all schemas together may have at most {MAX_BYTES} characters", field=field)
         _Check(field).schema(json.loads(text))
+
+
+def fault(schema: Any) -> str | None:
+    """Why llama.cpp could not hold an answer to a schema, in a line; None: it can. For a thread."""
+    from llguidance import LLMatcher, LLTokenizer
+
+    grammar = f"%llguidance {{}}\nstart: %json {json.dumps(schema)}"
+    matcher = LLMatcher(LLTokenizer("byte"), grammar, log_level=0)
+    if not matcher.is_error():
+        matcher.compute_bitmask()
+    if not matcher.is_error():
+        return None
+    text: str = matcher.get_error().split("failed to compile JSON schema:")[-1].split("\n   1 |")[0]
+    words = text.split("<state>")[0].split()
+    return " ".join(words)[:200] if len(words) > 1 else "no text follows it"
+
+
+def check_response_format(request: ChatCompletionRequest) -> None:
+    """Raises `InvalidArgument` for a schema that answers cannot be held to. For a thread."""
+    if request.response_format.HasField("json_schema"):
+        field = "response_format.json_schema.schema_json"
+        if (reason := fault(json.loads(request.response_format.json_schema.schema_json))) is not None:
+            raise InvalidArgument(f"{field} cannot be followed: {reason}", field=field)
 
 
 def _schemas(request: ChatCompletionRequest) -> Iterator[tuple[str, str]]:
@@ -89,9 +118,9 @@ class _Check:
     def _pattern(self, pattern: str) -> None:
         if len(pattern) > MAX_PATTERN:
             raise self._wrong(f"has a pattern of {len(pattern)} characters; {MAX_PATTERN} are possible")
-        for counts in _COUNTS.findall(pattern):
-            if any(len(count) > 9 or int(count) > MAX_PATTERN_REPEAT for count in counts if count):
-                raise self._wrong(f"has a pattern that repeats more than {MAX_PATTERN_REPEAT} times: {pattern[:64]!r}")
+        counts = [int(count[:9]) for pair in _COUNTS.findall(pattern) for count in pair if count]
+        if math.prod(max(count, 1) for count in counts) > MAX_PATTERN_REPEAT:  # they may be nested
+            raise self._wrong(f"has a pattern that repeats more than {MAX_PATTERN_REPEAT} times: {pattern[:64]!r}")
         if _NESTED.search(pattern):
             raise self._wrong(f"has a pattern with a repetition of repetitions: {pattern[:64]!r}")
 

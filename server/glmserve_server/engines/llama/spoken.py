@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest, StreamChatCompletionResponse
+from glmserve.v1.tool_pb2 import FunctionTool
 from glmserve_server.engines.chatglm.answer import Answer, Piece
 from glmserve_server.engines.chatglm.dialects.dialect import Dialect, Prompt
 from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
 from glmserve_server.engines.chatglm.job import Begun, End, Written
+from glmserve_server.engines.llama import schemas
 from glmserve_server.engines.llama.batch import Chunk
 from glmserve_server.engines.llama.logprobs import Logprobs, asked_of_llama
 from glmserve_server.errors import Unsupported
@@ -40,7 +42,7 @@ def _form(request: ChatCompletionRequest) -> dict[str, Any]:
         return {"grammar": f"root ::= ({names}) [^\\x00]*"}
     if toolbox.required:
         [function] = (function for function in toolbox.functions if function.name == toolbox.required[0])
-        return {"json_schema": _arguments(function.parameters_json)}
+        return {"json_schema": _arguments(function)}
     match request.response_format.WhichOneof("format"):
         case "json_object":
             return {"json_schema": {"type": "object"}}
@@ -49,17 +51,22 @@ def _form(request: ChatCompletionRequest) -> dict[str, Any]:
     return {}
 
 
-def _arguments(schema_json: str) -> dict[str, Any]:
-    schema: dict[str, Any] = json.loads(schema_json) if schema_json else {}
-    return schema if schema.get("properties") else {"type": "object"}
+def _arguments(function: FunctionTool) -> dict[str, Any]:
+    """The schema that a call's arguments are held to: its own, or any object if llama.cpp cannot follow that."""
+    schema: dict[str, Any] = json.loads(function.parameters_json or "{}")
+    return schema if schema.get("properties") and schemas.fault(schema) is None else {"type": "object"}
 
 
 def _check_strict(request: ChatCompletionRequest, toolbox: Toolbox) -> None:
     """Only a call that the answer begins with can be held to a schema."""
     for index, tool in enumerate(request.tools):
-        if tool.function.strict and toolbox and toolbox.required != (tool.function.name,):
-            field = f"tools[{index}].function.strict"
-            raise Unsupported(f"{field}: this model's calls are strict only when tool_choice names the function", field=field)
+        function, field = tool.function, f"tools[{index}].function.strict"
+        if not function.strict or not toolbox:
+            continue
+        if toolbox.required != (function.name,):
+            raise Unsupported(f"{field}: this model's calls are strict only if tool_choice names the function", field=field)
+        if reason := schemas.fault(json.loads(function.parameters_json or "{}")):
+            raise Unsupported(f"{field}: the parameters cannot be followed: {reason}", field=field)
 
 
 class SpokenAnswer:

@@ -15,6 +15,7 @@ A separate process, because the library aborts it on some faults. Each run has a
 without Python's lock; the library batches all runs in a thread of its own.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -76,12 +77,21 @@ def loaded(load: dict[str, Any]) -> Any:
     params.ui = False
     params.endpoint_slots = False
     params.use_jinja = True
-    params.api_keys = [secrets.token_urlsafe(32)]  # the library listens on a port of this machine: nobody has the key
+    params.api_keys = [secrets.token_urlsafe(32)]  # nobody has the key to its HTTP server while that listens
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     server = xllamacpp.Server(params)
     for number, handler in handlers.items():  # the library takes them for itself, and would stop answering
         signal.signal(number, handler)
+    _close_listeners()
     return server
+
+
+def _close_listeners() -> None:
+    """Ends the library's HTTP server, which has begun to listen on a port of this machine."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(name))) as end:
+            if end.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                end.shutdown(socket.SHUT_RDWR)
 
 
 class Link:
