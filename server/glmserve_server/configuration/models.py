@@ -119,7 +119,8 @@ class Models:
 
     def _engine(self, listed: _Listed) -> type[ModelSettings] | None:
         """The class of a model's settings, from the key `engine` or from the keys that only one engine has."""
-        if found := listed.section.get("engine"):
+        said = [listed.section, *(layer.said.get(listed.name, {}) for layer in self._layers)]
+        if found := merged(said).get("engine"):
             if not isinstance(found.value, str) or found.value not in ENGINES:
                 self._faults.append(f"{found.name} must be {_either(ENGINES)}, not {found.value!r}")
                 return None
@@ -145,14 +146,14 @@ class Models:
             sections.append({shared[name]: found for name, found in layer.server.items() if name in shared})
             if level == listed.level:
                 sections.append(self._own(listed, cls))
-            sections.append(layer.said.get(listed.name, {}))
+            sections.append(_without_engine(layer.said.get(listed.name, {})))
         if listed.level == len(self._layers):
             sections.insert(0, listed.section)
         return merged(sections)
 
     def _own(self, listed: _Listed, cls: type[ModelSettings]) -> Section:
         """What the layer that lists a model says of it, with paths from the file's folder."""
-        section = {name: found for name, found in listed.section.items() if name != "engine"}
+        section = _without_engine(listed.section)
         if listed.level:
             return section
         return relative_to(self._folder, section, keys_of(cls))
@@ -173,6 +174,11 @@ class Models:
                     whose = f"of {owners[name]!r} and of {model.name!r}" if owners[name] != model.name else ""
                     self._faults.append(f"two models have one name: {name!r} is a name {whose or 'twice'}")
                 owners[name] = model.name
+
+
+def _without_engine(section: Section) -> Section:
+    """The keys that an engine has."""
+    return {name: found for name, found in section.items() if name != "engine"}
 
 
 def _name(section: Section) -> str:

@@ -5,6 +5,7 @@ server speaks to the model in the words of its family's dialect.
 """
 
 import base64
+import logging
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from glmserve_server.engines.chatglm.architecture import Family
 from glmserve_server.engines.chatglm.dialects.glm4 import ranks_of
 from glmserve_server.engines.chatglm.modelfile import ModelFile, Tensor
 from glmserve_server.engines.llama.dialect import FAMILY_KEY, TOKENIZER_KEY, VOCABULARY_KEY
-from glmserve_server.errors import ModelUnavailable
+from glmserve_server.errors import ModelBroken, ModelUnavailable
 
 _FAMILIES: Final = (Family.GLM4, Family.CHATGLM3, Family.CHATGLM2)
 _NAMES: Final = {
@@ -47,10 +48,11 @@ def convert(source: Path, target: Path) -> None:
             f"{source}: making GGUF of it needs the package gguf: pip install 'glmserve-server[llama]'"
         ) from None
 
+    logging.getLogger("gguf").setLevel(logging.WARNING)
     model = modelfile.read(source)
     if model.family not in _FAMILIES:
         known = ", ".join(family.title for family in _FAMILIES)
-        raise ModelUnavailable(f"{source}: llama.cpp runs no {model.family.title}; of chatglm.cpp's it runs {known}")
+        raise ModelBroken(f"{source}: llama.cpp runs no {model.family.title}; of chatglm.cpp's it runs {known}")
     writer = gguf.GGUFWriter(target, "chatglm")
     _write_config(writer, model)
     _write_tokenizer(writer, model)

@@ -70,6 +70,24 @@ def read(path: Path) -> GgufHeader:
         raise ModelBroken(f"{path}: {broken}") from None
 
 
+def record_of(header: GgufHeader) -> dict[str, Value]:
+    """What it is, for people and as JSON; sizes in bytes."""
+    family = header.values.get("glmserve.family")
+    return {
+        "file": str(header.path),
+        "format": "GGUF",
+        "engine": "llama",
+        "size": header.size,
+        "architecture": header.architecture,
+        "name": header.values.get("general.name", ""),
+        "tensors": header.tensors,
+        "layers": header.number("block_count"),
+        "context_length": header.number("context_length"),
+        "vocabulary": header.lengths.get("tokenizer.ggml.tokens", 0),
+        "prompts": f"{family} dialect" if family else "its own chat template",
+    }
+
+
 class _Broken(Exception):
     """What is wrong with the file."""
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from glmserve_server.engines.llama.ggufheader import GgufHeader
 from glmserve_server.errors import ModelUnavailable
-from glmserve_server.plan import Budget, Need, Plan, size_text
+from glmserve_server.plan import Budget, Need, Plan, counted, size_text
 
 MOST_SLOTS: Final = 8
 _PROCESS_BYTES: Final = 300_000_000
@@ -28,7 +28,8 @@ def plan(
     threads = threads or cpus
     budget.promise(need, slots)
     reason = (
-        f"{slots} slots of {context_length} tokens in one process of {threads} threads on {cpus} CPUs; "
+        f"{counted(slots, 'slot')} of {context_length} tokens in one process of {counted(threads, 'thread')} on "
+        f"{counted(cpus, 'CPU')}; "
         f"{size_text(header.size)} of weights and {size_text(need.held)} per slot"
     )
     return Plan(workers=slots, threads=threads, reason=reason)
