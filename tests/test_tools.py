@@ -9,7 +9,7 @@ import grpc
 import pytest
 from chain import write_chain
 from faces import Face, Refused, Reply
-from running import MODEL, Glmserve, relayed
+from running import MODEL, Glmserve, llama_server, relayed
 
 from glmserve.v1.model_pb2 import GetModelRequest
 from glmserve.v1.model_pb2_grpc import ModelServiceStub
@@ -35,12 +35,16 @@ SAYS = {
 }
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glmserve]:
+def chains(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The flags for the models in `SAYS`."""
     folder = tmp_path_factory.mktemp("chains")
     files = [write_chain(folder / f"{name}.bin", run) for name, run in SAYS.items()]
-    arguments = [argument for file in files for argument in ("--model", str(file))]
-    with Glmserve("up", "--workers", "1", "--model", MODEL, *arguments) as running:
+    return [argument for file in files for argument in ("--model", str(file))]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glmserve]:
+    with Glmserve("up", "--workers", "1", "--model", MODEL, *chains(tmp_path_factory)) as running:
         yield running
 
 
@@ -51,7 +55,14 @@ def relayed_models(models: Glmserve) -> Iterator[Glmserve]:
         yield running
 
 
-@pytest.fixture(params=["models", "relayed_models"])
+@pytest.fixture(scope="module")
+def batched_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glmserve]:
+    """A server that runs them with llama.cpp."""
+    with llama_server("--context-length", "2048", "--model", MODEL, *chains(tmp_path_factory), slots=1) as running:
+        yield running
+
+
+@pytest.fixture(params=["models", "relayed_models", pytest.param("batched_models", marks=pytest.mark.llama)])
 def face(request: pytest.FixtureRequest, way: Callable[[Glmserve], AbstractContextManager[Face]]) -> Iterator[Face]:
     with way(request.getfixturevalue(request.param)) as opened:
         yield opened

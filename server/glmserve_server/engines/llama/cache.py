@@ -1,10 +1,12 @@
 """GGUF files made of chatglm.cpp's, kept so that each is made once: by what is in the original, a few of them."""
 
+import contextlib
+import fcntl
 import hashlib
 import logging
 import os
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from glmserve_server.conversion.errors import ConversionError
 from glmserve_server.conversion.target import check_target, part_file
@@ -13,7 +15,10 @@ from glmserve_server.engines.llama.ggufheader import is_gguf
 from glmserve_server.errors import ModelUnavailable
 
 MOST_FILES: Final = 4
-"""The files that are kept; the one that was not used for longest goes first."""
+"""The files that are kept beside those that are in use; the one that was not used for longest goes first."""
+
+_in_use: Final[dict[Path, BinaryIO]] = {}
+"""The files that this process serves: open and locked for as long as it lives."""
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +33,10 @@ def as_gguf(path: Path) -> Path:
         with path.open("rb") as file:
             name = hashlib.file_digest(file, "sha256").hexdigest()
         made = folder / f"{name}.gguf"
-        if is_gguf(made):
-            made.touch()
-        else:
+        if not is_gguf(made):
             make(path, made, force=True)
-            _tidy(folder)
+        _use(made)
+        _tidy(folder)
     except ConversionError as error:
         raise ModelUnavailable(str(error)) from None
     except OSError as error:
@@ -55,7 +59,16 @@ def _folder() -> Path:
     return (base if base.is_absolute() else Path("~/.cache").expanduser()) / "glmserve" / "gguf"
 
 
+def _use(file: Path) -> None:
+    if file not in _in_use:
+        _in_use[file] = file.open("rb")
+        fcntl.flock(_in_use[file], fcntl.LOCK_SH)
+    file.touch()
+
+
 def _tidy(folder: Path) -> None:
     files = sorted(folder.glob("*.gguf"), key=lambda file: file.stat().st_mtime, reverse=True)
-    for file in files[MOST_FILES:]:  # a worker that has it open keeps it
-        file.unlink(missing_ok=True)
+    for path in files[MOST_FILES:]:
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while a server has it in use
+            path.unlink(missing_ok=True)

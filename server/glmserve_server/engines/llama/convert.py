@@ -125,7 +125,8 @@ def _write_tiktoken(writer: Any, model: ModelFile) -> None:
     writer.add_tokenizer_pre("chatglm-bpe")
     writer.add_token_list([*tokens, *(f"[PAD{index}]" for index in range(padding))])
     writer.add_token_types([*kinds, *[_UNUSED] * padding])
-    writer.add_token_merges([f"{_letters(left)} {_letters(right)}" for left, right in _merges(ranks)])
+    merges = list(_merges(ranks)) or [(b"\0", b"\0")]  # llama.cpp wants at least one
+    writer.add_token_merges([f"{_letters(left)} {_letters(right)}" for left, right in merges])
     end = len(ranks)
     writer.add_eos_token_id(end)
     writer.add_unk_token_id(end)

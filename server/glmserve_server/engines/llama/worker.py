@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any, Final
 
 _PR_SET_PDEATHSIG: Final = 1
-_QUIET: Final = 0
-"""llama.cpp's log has prompts in it from 4 on."""
+_ERRORS: Final = 1
+"""What llama.cpp writes to standard error; of higher numbers it makes lines for each request."""
 
 
 def main(descriptor: str) -> None:
@@ -73,7 +73,7 @@ def loaded(load: dict[str, Any]) -> Any:
     )
     params.fit_params = False  # what was planned holds
     params.n_gpu_layers = 0
-    params.verbosity = _QUIET
+    params.verbosity = _ERRORS
     params.ui = False
     params.endpoint_slots = False
     params.use_jinja = True
