@@ -14,7 +14,7 @@ import psutil
 import pytest
 from faces import Face, Refused, opened
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from running import COMMAND, MODEL, Glmserve
+from running import COMMAND, MODEL, Glmserve, llama_server
 
 from glmserve.v1 import message_pb2
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
@@ -31,10 +31,12 @@ ENDLESS = {**GREEDY, "ignore_eos": True}
 """Goes on until the context is full."""
 
 
-@pytest.fixture(scope="module")
-def single() -> Iterator[Glmserve]:
-    """A server with one worker."""
-    with Glmserve("up", "--model", MODEL, "--workers", "1", "--threads", "1", "--queue-limit", "1") as running:
+@pytest.fixture(scope="module", params=["chatglm", pytest.param("llama", marks=pytest.mark.llama)])
+def single(request: pytest.FixtureRequest) -> Iterator[Glmserve]:
+    """A server of either engine that answers one caller at a time."""
+    flags = ("--model", MODEL, "--threads", "1", "--queue-limit", "1")
+    one = Glmserve("up", *flags, "--workers", "1") if request.param == "chatglm" else llama_server(*flags, slots=1)
+    with one as running:
         yield running
 
 

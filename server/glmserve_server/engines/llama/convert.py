@@ -15,6 +15,7 @@ from sentencepiece import SentencePieceProcessor
 
 from glmserve_server.engines.chatglm import modelfile
 from glmserve_server.engines.chatglm.architecture import Family
+from glmserve_server.engines.chatglm.dialects.families import dialect_of
 from glmserve_server.engines.chatglm.dialects.glm4 import ranks_of
 from glmserve_server.engines.chatglm.modelfile import ModelFile, Tensor
 from glmserve_server.engines.llama.dialect import FAMILY_KEY, TOKENIZER_KEY, VOCABULARY_KEY
@@ -111,6 +112,9 @@ def _write_tokenizer(writer: Any, model: ModelFile) -> None:
     else:
         _write_sentencepiece(writer, model)
     writer.add_add_bos_token(False)
+    ends = (writer.add_eos_token_id, writer.add_eot_token_id, writer.add_eom_token_id)
+    for add, token in zip(ends, dialect_of(model).stop_ids, strict=False):
+        add(token)
 
 
 def _write_tiktoken(writer: Any, model: ModelFile) -> None:
@@ -128,11 +132,8 @@ def _write_tiktoken(writer: Any, model: ModelFile) -> None:
     merges = list(_merges(ranks)) or [(b"\0", b"\0")]  # llama.cpp wants at least one
     writer.add_token_merges([f"{_letters(left)} {_letters(right)}" for left, right in merges])
     end = len(ranks)
-    writer.add_eos_token_id(end)
     writer.add_unk_token_id(end)
     writer.add_pad_token_id(end)
-    writer.add_eot_token_id(tokens.index("<|user|>"))
-    writer.add_eom_token_id(tokens.index("<|observation|>"))
 
 
 def _merges(ranks: dict[bytes, int]) -> Iterator[tuple[bytes, bytes]]:
@@ -180,7 +181,6 @@ def _write_sentencepiece(writer: Any, model: ModelFile) -> None:
     writer.add_token_list(tokens)
     writer.add_token_scores(scores)
     writer.add_token_types(kinds)
-    writer.add_eos_token_id(pieces.eos_id())
     writer.add_unk_token_id(pieces.unk_id())
 
 
