@@ -7,12 +7,15 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import grpc
 import psutil
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 COMMAND = Path(sys.executable).with_name("glmserve")
 MODEL = "tiny-glm4"
@@ -118,6 +121,17 @@ def relayed(server: Glmserve, *models: str) -> Glmserve:
 def llama_server(*arguments: str, slots: int = 4) -> Glmserve:
     """A server whose models are run by llama.cpp."""
     pytest.importorskip("xllamacpp", reason="left out: llama.cpp is not installed")
-    models = [Path(value).stem for flag, value in zip(arguments, arguments[1:], strict=False) if flag == "--model" and value != "scripted"]
+    models = [
+        Path(value).stem
+        for flag, value in zip(arguments, arguments[1:], strict=False)
+        if flag == "--model" and value != "scripted"
+    ]
     settings = [f"models.{name}.{setting}" for name in models for setting in ("engine=llama", f"slots={slots}")]
     return Glmserve("up", *arguments, *(word for setting in settings for word in ("--set", setting)))
+
+
+def health_of(channel: grpc.Channel, service: str) -> Iterator[str]:
+    """The names of a service's statuses, as they change."""
+    watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=service))  # type: ignore[attr-defined]
+    for response in watch:
+        yield health_pb2.HealthCheckResponse.ServingStatus.Name(response.status)

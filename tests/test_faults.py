@@ -13,8 +13,7 @@ import grpc
 import psutil
 import pytest
 from faces import Face, Refused, opened
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from running import COMMAND, MODEL, Glmserve, llama_server
+from running import COMMAND, MODEL, Glmserve, health_of, llama_server
 
 from glmserve.v1 import message_pb2
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
@@ -152,13 +151,6 @@ def test_health_follows_the_model(tmp_path: Path) -> None:
         assert next(health_of(channel, "")) == "SERVING"  # there is another model
         (tmp_path / "elsewhere.bin").rename(file)
         assert next(statuses) == "SERVING"
-
-
-def health_of(channel: grpc.Channel, service: str) -> Iterator[str]:
-    """The names of a service's statuses, as they change."""
-    watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=service))  # type: ignore[attr-defined]
-    for response in watch:
-        yield health_pb2.HealthCheckResponse.ServingStatus.Name(response.status)
 
 
 def test_a_silent_worker_is_replaced(way: Way) -> None:

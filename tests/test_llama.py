@@ -5,6 +5,8 @@ What both engines can is tested with both, in test_chat, test_tools and test_fau
 
 import json
 import math
+import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
@@ -14,10 +16,11 @@ from typing import Any
 
 import grpc
 import openai
+import psutil
 import pytest
 from faces import Face, Refused, opened
 from reference import library_answers
-from running import COMMAND, MODEL, Glmserve, llama_server
+from running import COMMAND, MODEL, Glmserve, health_of, llama_server
 
 from glmserve.v1 import chat_pb2, message_pb2, token_pb2
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
@@ -102,9 +105,7 @@ def test_both_engines_read_and_say_the_same(tmp_path: Path) -> None:
                     Message(role=message_pb2.Role.Value(f"ROLE_{role.upper()}"), content=[ContentPart(text=text)])
                     for role, text in talk
                 ]
-                request = ChatCompletionRequest(
-                    model=name, messages=messages, temperature=0, max_completion_tokens=40
-                )
+                request = ChatCompletionRequest(model=name, messages=messages, temperature=0, max_completion_tokens=40)
                 count = token_pb2.CountTokensRequest(chat=request, include_token_ids=True)
                 assert list(TokenServiceStub(channel).CountTokens(count).token_ids) == expected.prompt
                 answer = ChatServiceStub(channel).CreateChatCompletion(request)
@@ -163,7 +164,9 @@ def test_logprobs_without_alternatives(client: openai.OpenAI) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_an_answer_always_follows_its_schema(client: openai.OpenAI, seed: int) -> None:
-    choice = completion(client, temperature=2, seed=seed, response_format=schema_format(CITY), max_tokens=500).choices[0]
+    choice = completion(client, temperature=2, seed=seed, response_format=schema_format(CITY), max_tokens=500).choices[
+        0
+    ]
     answer = json.loads(choice.message.content)
     assert choice.finish_reason == "stop"
     assert sorted(answer) == ["city", "people", "size"]
@@ -219,7 +222,9 @@ def test_streams_run_at_the_same_time(batched: Glmserve, way: Way) -> None:
     with way(batched) as face:
         streams = [face.stream(QUESTION, **ENDLESS) for _ in range(4)]
         try:
-            assert all(len(list(islice(stream, 5))) == 5 for stream in streams)  # nobody has waited for the end of another
+            assert all(
+                len(list(islice(stream, 5))) == 5 for stream in streams
+            )  # nobody has waited for the end of another
         finally:
             for stream in streams:
                 stream.close()
@@ -237,7 +242,11 @@ def test_who_leaves_frees_a_slot_at_once(batched: Glmserve, way: Way) -> None:
 
 
 def test_a_conversation_is_not_read_twice(face: Face) -> None:
-    talk = [("user", "Tell me who you are."), ("assistant", "I am Tiny GLM."), ("user", "What is the capital of France?")]
+    talk = [
+        ("user", "Tell me who you are."),
+        ("assistant", "I am Tiny GLM."),
+        ("user", "What is the capital of France?"),
+    ]
     face.ask(talk, **GREEDY)
     again = face.ask([*talk, ("assistant", "Paris."), ("user", "And of Spain?")], **GREEDY)
     assert again.cached_tokens > 20
@@ -286,6 +295,59 @@ def test_a_damaged_file_is_one_clear_line(tmp_path: Path, size: int) -> None:
     assert done.returncode == 1
     assert "cut.gguf" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_silent_worker_is_replaced() -> None:
+    with llama_server("--model", MODEL, "--silence-limit", "4", slots=1) as server, opened("grpc", server) as face:
+        stream = face.stream(QUESTION, **ENDLESS)
+        list(islice(stream, 2))
+        (process,) = server.workers()
+        process.suspend()
+        with pytest.raises(Refused, match="said nothing for 4 seconds"):
+            list(stream)
+        assert "Paris" in face.ask(QUESTION, **GREEDY).text
+        assert server.workers() != [process]
+
+
+def test_a_model_that_cannot_be_loaded_again_is_unavailable_until_it_can(tmp_path: Path) -> None:
+    file, elsewhere = tmp_path / "model.gguf", tmp_path / "elsewhere.gguf"
+    convert(BUNDLED[MODEL], file)
+    with (
+        Glmserve("serve", "--model", str(file), "--context-length", "512") as server,
+        grpc.insecure_channel(server.grpc_address) as channel,
+        opened("grpc", server) as face,
+    ):
+        statuses = health_of(channel, "model")
+        assert next(statuses) == "SERVING"
+        file.rename(elsewhere)
+        server.workers()[0].kill()
+        assert next(statuses) == "NOT_SERVING"
+        with pytest.raises(Refused, match="there is no file") as refused:
+            face.ask(QUESTION, model="model", temperature=0)
+        assert refused.value.status == 503
+        elsewhere.rename(file)
+        assert next(statuses) == "SERVING"
+        assert "Paris" in face.ask(QUESTION, model="model", temperature=0).text
+
+
+def test_ctrl_c_lets_running_answers_end_and_leaves_nothing() -> None:
+    with llama_server("--model", MODEL, slots=2) as server, opened("grpc", server) as face:
+        family = server.family()
+        stream = face.stream(QUESTION, **ENDLESS, max_completion_tokens=1500)
+        next(stream)
+        os.killpg(server.pid, signal.SIGINT)  # reaches the worker too, as on a terminal
+        *_, last = stream
+        assert (last.finish, last.completion_tokens) == ("length", 1500)
+        assert server.wait() == 0
+        psutil.wait_procs(family)
+
+
+def test_nothing_outlives_a_server_that_is_killed() -> None:
+    with llama_server("--model", MODEL, slots=1) as server:
+        family = server.family()
+        server.signal(signal.SIGKILL)
+        server.wait()
+        psutil.wait_procs(family)
 
 
 @pytest.fixture(scope="module")

@@ -89,6 +89,8 @@ class Batch:
         self._number = 0
         self._waiting: Waiting[None] = Waiting(limits.queue)
         self._fault: str | None = None
+        self._silent = ""
+        """What is to be said of a worker that was killed because it was silent."""
         self._closed = False
         self._keeper: asyncio.Task[None] | None = None
         self._seconds = 1.0  # that an answer takes, a moving average
@@ -209,7 +211,7 @@ class Batch:
 
     async def _read(self, worker: WorkerProcess) -> tuple[bool, str]:
         """Passes chunks on until the worker is lost. Returns whether it has ended any run, and how it was lost."""
-        served = False
+        served, self._silent = False, ""
         while line := await self._line(worker):
             name, _, data = line.partition(b" ")
             run = self._runs.get(int(name)) if name.isdigit() else None
@@ -223,7 +225,8 @@ class Batch:
             del self._runs[int(name)]
             run.put(None)
             self._release()
-        return served, f"the worker process {await worker.close()}"
+        how = await worker.close()
+        return served, f"the worker process {self._silent or how}"
 
     async def _line(self, worker: WorkerProcess) -> bytes:
         """The next line; empty when the process has ended, or was killed because it is silent."""
@@ -234,6 +237,7 @@ class Batch:
                     return await worker.line()
             except TimeoutError:
                 if busy and self._runs:
+                    self._silent = f"said nothing for {self._limits.silence:g} seconds and was killed"
                     worker.kill()
 
     def _set_fault(self, fault: str | None) -> None:

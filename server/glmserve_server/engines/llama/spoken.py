@@ -64,7 +64,9 @@ def _check_strict(request: ChatCompletionRequest, toolbox: Toolbox) -> None:
         if not function.strict or not toolbox:
             continue
         if toolbox.required != (function.name,):
-            raise Unsupported(f"{field}: this model's calls are strict only if tool_choice names the function", field=field)
+            raise Unsupported(
+                f"{field}: this model's calls are strict only if tool_choice names the function", field=field
+            )
         if reason := schemas.fault(json.loads(function.parameters_json or "{}")):
             raise Unsupported(f"{field}: the parameters cannot be followed: {reason}", field=field)
 
