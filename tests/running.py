@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -121,11 +122,7 @@ def relayed(server: Glmserve, *models: str) -> Glmserve:
 def llama_server(*arguments: str, slots: int = 4) -> Glmserve:
     """A server whose models are run by llama.cpp."""
     pytest.importorskip("xllamacpp", reason="left out: llama.cpp is not installed")
-    models = [
-        Path(value).stem
-        for flag, value in zip(arguments, arguments[1:], strict=False)
-        if flag == "--model" and value != "scripted"
-    ]
+    models = [Path(value).stem for flag, value in pairwise(arguments) if flag == "--model" and value != "scripted"]
     settings = [f"models.{name}.{setting}" for name in models for setting in ("engine=llama", f"slots={slots}")]
     return Glmserve("up", *arguments, *(word for setting in settings for word in ("--set", setting)))
 

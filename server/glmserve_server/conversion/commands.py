@@ -35,8 +35,9 @@ def convert(
 ) -> None:
     """Make a model file from a Hugging Face checkpoint of a GLM model, or a GGUF file from a model file.
 
-    A chatglm.cpp file of GLM-4, ChatGLM3 or ChatGLM2 becomes GGUF as it is: its type stays, no other option than --force
-    matters (needs the extra "llama"). A checkpoint needs PyTorch and transformers (glmserve-server's extra "convert"), and memory for all weights in float32.
+    A checkpoint needs PyTorch and transformers (glmserve-server's extra "convert"), and memory for all weights in
+    float32. A chatglm.cpp file of GLM-4, ChatGLM3 or ChatGLM2 keeps its type and needs the extra "llama"; of the
+    options, only --force is for it.
     Exit status: 0 written, 1 not written (the reason is on standard error), 2 wrong usage, 130 interrupted.
     """
     from glmserve_server.conversion.converter import Work

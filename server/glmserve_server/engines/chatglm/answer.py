@@ -63,8 +63,10 @@ class Answer:
         for token in tokens:
             self._usage.completion_tokens += 1
             self._usage.reasoning_tokens += self._reader.thinking
-            written = isinstance(token, Written)
-            yield from self._admitted(self._reader.feed_text(token.text) if written else self._reader.feed(token))
+            if isinstance(token, Written):
+                yield from self._admitted(self._reader.feed_text(token.text))
+            else:
+                yield from self._admitted(self._reader.feed(token))
             if self._full:
                 return
 

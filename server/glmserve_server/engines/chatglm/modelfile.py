@@ -42,7 +42,7 @@ _TYPES: Final[dict[int, tuple[str, int, int]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """One array of weights: its shape, outermost dimension first, its ggml type, and where its bytes are in the file."""
+    """One array of weights: its shape, outermost dimension first, its ggml type, and the place of its bytes."""
 
     name: str
     shape: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Turns a chatglm.cpp file of GLM-4, ChatGLM3 or ChatGLM2 into GGUF: tensor by tensor, the quantised blocks as they are.
+"""Turns a chatglm.cpp file of GLM-4, ChatGLM3 or ChatGLM2 into GGUF: tensor by tensor, quantised blocks as they are.
 
 The tokenizer goes along twice: as llama.cpp wants it, for whoever else reads the file, and as it was, so that this
 server speaks to the model in the words of its family's dialect.

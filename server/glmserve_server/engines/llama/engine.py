@@ -88,7 +88,10 @@ class LlamaEngine:
             cache_mebibytes=_CACHE_MEBIBYTES if options.prefix_reuse else 0,
             flash_attention=options.flash_attention,
         )
-        self._batch = Batch(load, options.limits, lambda fault: self.on_fault(fault))
+        self._batch = Batch(load, options.limits, self._tell_fault)
+
+    def _tell_fault(self, fault: str | None) -> None:
+        self.on_fault(fault)
 
     async def start(self) -> None:
         """Loads the model."""

@@ -52,8 +52,8 @@ def fault(schema: Any) -> str | None:
         matcher.compute_bitmask()
     if not matcher.is_error():
         return None
-    text: str = matcher.get_error().split("failed to compile JSON schema:")[-1].split("\n   1 |")[0]
-    words = text.split("<state>")[0].split()
+    text: str = matcher.get_error().rpartition("failed to compile JSON schema:")[2].partition("\n   1 |")[0]
+    words = text.partition("<state>")[0].split()
     return " ".join(words)[:200] if len(words) > 1 else "no text follows it"
 
 

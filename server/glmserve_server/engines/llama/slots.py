@@ -14,7 +14,10 @@ _PROCESS_BYTES: Final = 300_000_000
 def plan(
     header: GgufHeader, *, slots: int | None, threads: int | None, context_length: int, cpus: int, budget: Budget
 ) -> Plan:
-    """A number that is given is kept, and the memory promised. Raises `ModelUnavailable` when the memory holds not even one slot."""
+    """A number that is given is kept, and the memory promised.
+
+    Raises `ModelUnavailable` when the memory holds not even one slot.
+    """
     need = Need(shared=header.size + _PROCESS_BYTES, held=cache_bytes(header, context_length), peak=0)
     memory = budget.free
     fit = (memory - need.shared) // need.held

@@ -88,8 +88,8 @@ def loaded(load: dict[str, Any]) -> Any:
 
 def _close_listeners() -> None:
     """Ends the library's HTTP server, which has begun to listen on a port of this machine."""
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(name))) as end:
+    for place in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(place.name))) as end:
             if end.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 end.shutdown(socket.SHUT_RDWR)
 
