@@ -40,9 +40,9 @@ class Glmserve:
         self._process = subprocess.Popen(
             [COMMAND, command, *ports, "--ready-file", str(ready_file), *arguments],
             stderr=subprocess.PIPE,
-            env={**os.environ, "XDG_CACHE_HOME": self._folder.name},
+            # no configuration that happens to lie here, and no file that another test has made
+            env={**os.environ, "GLMSERVE_CONFIG": "", "XDG_CACHE_HOME": self._folder.name},
             text=True,
-            env={**os.environ, "GLMSERVE_CONFIG": ""},  # none that happens to lie here
             start_new_session=True,
         )
         self._lines: list[str] = []

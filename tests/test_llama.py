@@ -267,13 +267,13 @@ def test_the_operators_word_on_strict_calls(face: Face) -> None:
     assert sorted(json.loads(arguments)) == ["city", "people", "size"]
 
 
-def test_a_file_is_converted_inspected_and_served_by_what_it_is(tmp_path: Path, way: Way) -> None:
+def test_a_file_is_converted_inspected_and_served_by_what_it_is(tmp_path: Path) -> None:
     made = tmp_path / "made.gguf"
     assert f"glmserve up --model {made}" in command("convert", str(BUNDLED[MODEL]), str(made)).stdout
     assert json.loads(command("inspect", str(made), "--json").stdout)["prompts"] == "glm4 dialect"
     again = command("convert", str(BUNDLED[MODEL]), str(made))
     assert (again.returncode, "exists" in again.stderr) == (1, True)
-    with Glmserve("up", "--model", str(made), "--context-length", "128") as server, way(server) as face:
+    with Glmserve("up", "--model", str(made), "--context-length", "128") as server, opened("http", server) as face:
         assert "Paris" in face.ask(QUESTION, model="made", temperature=0).text
         with pytest.raises(Refused, match="maximum context length is 128 tokens"):
             face.ask([("user", "word " * 200)], model="made")

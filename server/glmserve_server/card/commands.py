@@ -28,7 +28,7 @@ def inspect(
     from glmserve_server.configuration.options import loaded_alone
     from glmserve_server.engines.llama.ggufheader import is_gguf
 
-    if (path := BUNDLED.get(file, Path(file))) and is_gguf(path):
+    if is_gguf(path := BUNDLED.get(file, Path(file))):
         raise typer.Exit(_inspect_gguf(path, as_json=as_json))
     given = {"context_length": context_length, "workers": workers, "threads": threads}
     said = {name: value for name, value in given.items() if value is not None}

@@ -134,9 +134,10 @@ class Models:
     def _file(self, listed: _Listed) -> Path:
         """The file of a model whose engine depends on what it is."""
         said = listed.section.get("file")
-        if said is None or said.value in BUNDLED:
-            return BUNDLED.get(said.value if said else listed.name, Path())
-        return Path(resolved(self._folder, str(said.value)) if listed.level == 0 else str(said.value))
+        name = str(said.value) if said else listed.name
+        if name in BUNDLED or not said:
+            return BUNDLED.get(name, Path())
+        return Path(resolved(self._folder, name) if listed.level == 0 else name)
 
     def _section(self, listed: _Listed, cls: type[ModelSettings]) -> Section:
         """What all layers say of a model; in each of them, what is said of all models gives way."""

@@ -19,7 +19,8 @@ from glmserve_server.engines.chatglm.dialects.families import dialect_of
 from glmserve_server.engines.chatglm.dialects.glm4 import ranks_of
 from glmserve_server.engines.chatglm.modelfile import ModelFile, Tensor
 from glmserve_server.engines.llama.dialect import FAMILY_KEY, TOKENIZER_KEY, VOCABULARY_KEY
-from glmserve_server.errors import ModelBroken, ModelUnavailable
+from glmserve_server.engines.llama.packages import check_packages
+from glmserve_server.errors import ModelBroken
 
 _FAMILIES: Final = (Family.GLM4, Family.CHATGLM3, Family.CHATGLM2)
 _NAMES: Final = {
@@ -42,12 +43,8 @@ _NORMAL, _UNKNOWN, _CONTROL, _UNUSED, _BYTE = 1, 2, 3, 5, 6  # llama.cpp's kinds
 
 def convert(source: Path, target: Path) -> None:
     """Writes `target`. Raises `ModelUnavailable` for a source that cannot be read or has no GGUF form, and OSError."""
-    try:
-        import gguf
-    except ImportError:
-        raise ModelUnavailable(
-            f"{source}: making GGUF of it needs the package gguf: pip install 'glmserve-server[llama]'"
-        ) from None
+    check_packages(str(source))
+    import gguf
 
     logging.getLogger("gguf").setLevel(logging.WARNING)
     model = modelfile.read(source)

@@ -18,6 +18,7 @@ from glmserve_server.engines.llama import schemas, spoken, templated
 from glmserve_server.engines.llama.batch import Batch, Chunk, Limits
 from glmserve_server.engines.llama.dialect import dialect_of, family_of
 from glmserve_server.engines.llama.ggufheader import GgufHeader
+from glmserve_server.engines.llama.packages import check_packages
 from glmserve_server.engines.llama.process import Load
 from glmserve_server.engines.llama.sampling import knobs
 from glmserve_server.engines.llama.slots import plan
@@ -63,6 +64,7 @@ class LlamaEngine:
 
     def __init__(self, header: GgufHeader, options: LlamaOptions) -> None:
         """Raises `ModelUnavailable` when the file cannot be served."""
+        check_packages(str(header.path))
         self._dialect = dialect_of(header)
         family = family_of(header)
         self._sampling = options.sampling or (model_card(family) if family else None)

@@ -52,9 +52,11 @@ class GgufHeader:
 def is_gguf(path: Path) -> bool:
     """Whether a file begins like a GGUF file; False if it cannot be read."""
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a path that can be none
         return False
 
 

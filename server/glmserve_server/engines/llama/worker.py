@@ -77,6 +77,7 @@ def loaded(load: dict[str, Any]) -> Any:
     params.ui = False
     params.endpoint_slots = False
     params.use_jinja = True
+    params.prefill_assistant = False  # a conversation may end with the assistant, who then begins another turn
     params.api_keys = [secrets.token_urlsafe(32)]  # nobody has the key to its HTTP server while that listens
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     server = xllamacpp.Server(params)
