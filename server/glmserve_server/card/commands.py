@@ -29,14 +29,15 @@ def inspect(
     from glmserve_server.engines.llama.ggufheader import is_gguf
 
     if is_gguf(path := BUNDLED.get(file, Path(file))):
-        raise typer.Exit(_inspect_gguf(path, as_json=as_json))
+        raise typer.Exit(_inspect_gguf(file, path, as_json=as_json))
     given = {"context_length": context_length, "workers": workers, "threads": threads}
     said = {name: value for name, value in given.items() if value is not None}
     raise typer.Exit(_inspect(file, loaded_alone(file, said), as_json=as_json))
 
 
-def _inspect_gguf(path: Path, *, as_json: bool) -> int:
+def _inspect_gguf(name: str, path: Path, *, as_json: bool) -> int:
     """What a GGUF file says about itself."""
+    from glmserve_server.card.record import refusal_record
     from glmserve_server.card.visible import visible
     from glmserve_server.engines.llama import ggufheader
     from glmserve_server.errors import ModelUnavailable
@@ -44,12 +45,14 @@ def _inspect_gguf(path: Path, *, as_json: bool) -> int:
     try:
         record = ggufheader.record_of(ggufheader.read(path))
     except ModelUnavailable as error:
+        if as_json:
+            typer.echo(json.dumps(refusal_record(name, str(error)), indent=2))
         typer.secho(f"glmserve: {visible(str(error))}", err=True, fg="red")
         return 1
     if as_json:
         typer.echo(json.dumps(record, indent=2))
-    for name, value in () if as_json else record.items():
-        typer.echo(f"{name:<16}{visible(str(value))}")
+    for key, value in () if as_json else record.items():
+        typer.echo(f"{key:<16}{visible(str(value))}")
     return 0
 
 
