@@ -22,6 +22,7 @@ class Capabilities:
     repetition_penalty: bool
     ignore_eos: bool
     max_choices: int
+    prompts: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

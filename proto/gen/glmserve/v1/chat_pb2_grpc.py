@@ -35,7 +35,7 @@ class ChatServiceStub:
     A parameter that the model cannot honour has one of two fates. A preference (`seed`, `min_p`, `presence_penalty`,
     `frequency_penalty`, `logit_bias`, `top_k`, `repetition_penalty`, `ignore_eos`, reasoning)
     is ignored and named in `ignored`. A requirement (`logprobs`, a JSON response format, an image, tools, a required
-    tool, `n` above the limit) is refused with INVALID_ARGUMENT.
+    tool, a raw prompt, `n` above the limit) is refused with INVALID_ARGUMENT.
     """
 
     def __init__(self, channel):
@@ -66,7 +66,7 @@ class ChatServiceServicer:
     A parameter that the model cannot honour has one of two fates. A preference (`seed`, `min_p`, `presence_penalty`,
     `frequency_penalty`, `logit_bias`, `top_k`, `repetition_penalty`, `ignore_eos`, reasoning)
     is ignored and named in `ignored`. A requirement (`logprobs`, a JSON response format, an image, tools, a required
-    tool, `n` above the limit) is refused with INVALID_ARGUMENT.
+    tool, a raw prompt, `n` above the limit) is refused with INVALID_ARGUMENT.
     """
 
     def CreateChatCompletion(self, request, context):
@@ -114,7 +114,7 @@ class ChatService:
     A parameter that the model cannot honour has one of two fates. A preference (`seed`, `min_p`, `presence_penalty`,
     `frequency_penalty`, `logit_bias`, `top_k`, `repetition_penalty`, `ignore_eos`, reasoning)
     is ignored and named in `ignored`. A requirement (`logprobs`, a JSON response format, an image, tools, a required
-    tool, `n` above the limit) is refused with INVALID_ARGUMENT.
+    tool, a raw prompt, `n` above the limit) is refused with INVALID_ARGUMENT.
     """
 
     @staticmethod

@@ -36,7 +36,7 @@ class ChatServiceStub:
     A parameter that the model cannot honour has one of two fates. A preference (`seed`, `min_p`, `presence_penalty`,
     `frequency_penalty`, `logit_bias`, `top_k`, `repetition_penalty`, `ignore_eos`, reasoning)
     is ignored and named in `ignored`. A requirement (`logprobs`, a JSON response format, an image, tools, a required
-    tool, `n` above the limit) is refused with INVALID_ARGUMENT.
+    tool, a raw prompt, `n` above the limit) is refused with INVALID_ARGUMENT.
     """
 
     @_typing.overload
@@ -59,7 +59,7 @@ class ChatServiceAsyncStub(ChatServiceStub):
     A parameter that the model cannot honour has one of two fates. A preference (`seed`, `min_p`, `presence_penalty`,
     `frequency_penalty`, `logit_bias`, `top_k`, `repetition_penalty`, `ignore_eos`, reasoning)
     is ignored and named in `ignored`. A requirement (`logprobs`, a JSON response format, an image, tools, a required
-    tool, `n` above the limit) is refused with INVALID_ARGUMENT.
+    tool, a raw prompt, `n` above the limit) is refused with INVALID_ARGUMENT.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -78,7 +78,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
     A parameter that the model cannot honour has one of two fates. A preference (`seed`, `min_p`, `presence_penalty`,
     `frequency_penalty`, `logit_bias`, `top_k`, `repetition_penalty`, `ignore_eos`, reasoning)
     is ignored and named in `ignored`. A requirement (`logprobs`, a JSON response format, an image, tools, a required
-    tool, `n` above the limit) is refused with INVALID_ARGUMENT.
+    tool, a raw prompt, `n` above the limit) is refused with INVALID_ARGUMENT.
     """
 
     @_abc_1.abstractmethod

@@ -187,6 +187,7 @@ class Capabilities(_message.Message):
     REPETITION_PENALTY_FIELD_NUMBER: _builtins.int
     IGNORE_EOS_FIELD_NUMBER: _builtins.int
     MAX_CHOICES_FIELD_NUMBER: _builtins.int
+    PROMPTS_FIELD_NUMBER: _builtins.int
     images: _builtins.bool
     """Messages may hold images."""
     tools: _builtins.bool
@@ -217,6 +218,8 @@ class Capabilities(_message.Message):
     """`ignore_eos` is honoured."""
     max_choices: _builtins.int
     """The largest `n`."""
+    prompts: _builtins.bool
+    """Requests may hold a raw prompt in place of messages."""
     def __init__(
         self,
         *,
@@ -235,10 +238,11 @@ class Capabilities(_message.Message):
         repetition_penalty: _builtins.bool = ...,
         ignore_eos: _builtins.bool = ...,
         max_choices: _builtins.int = ...,
+        prompts: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ignore_eos", b"ignore_eos", "images", b"images", "json_object", b"json_object", "json_schema", b"json_schema", "logit_bias", b"logit_bias", "logprobs", b"logprobs", "max_choices", b"max_choices", "min_p", b"min_p", "penalties", b"penalties", "reasoning", b"reasoning", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "tool_choice_required", b"tool_choice_required", "tools", b"tools", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ignore_eos", b"ignore_eos", "images", b"images", "json_object", b"json_object", "json_schema", b"json_schema", "logit_bias", b"logit_bias", "logprobs", b"logprobs", "max_choices", b"max_choices", "min_p", b"min_p", "penalties", b"penalties", "prompts", b"prompts", "reasoning", b"reasoning", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "tool_choice_required", b"tool_choice_required", "tools", b"tools", "top_k", b"top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
