@@ -18,6 +18,7 @@ class Call:
     request_id: str
     caller: str
     notes: dict[str, str | int] = field(default_factory=dict)
+    admitted: bool = False
     begun: float = field(default_factory=time.perf_counter)
 
     def line(self, outcome: str) -> str:
@@ -52,6 +53,15 @@ def caller() -> str:
     """Who makes the current call; empty outside of one."""
     call = _current.get()
     return call.caller if call else ""
+
+
+def admit() -> bool:
+    """Whether something that the current call runs was admitted before, so that this does not count in a queue."""
+    call = _current.get()
+    if call is None:
+        return False
+    before, call.admitted = call.admitted, True
+    return before
 
 
 def request_id() -> str:

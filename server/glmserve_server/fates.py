@@ -64,6 +64,7 @@ REQUIREMENTS: Final[dict[str, tuple[str, Wish, str]]] = {
         "answers held to a JSON Schema",
     ),
     "logprobs": ("logprobs", lambda request: request.logprobs, "log probabilities"),
+    "prompt": ("prompts", lambda request: request.HasField("prompt"), "completions of a raw prompt"),
 }
 
 

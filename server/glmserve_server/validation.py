@@ -6,11 +6,13 @@ Field paths are the contract's: `temperature`, `messages[0].content`, `tools[2].
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from glmserve.v1 import content_pb2, message_pb2, tool_pb2
 from glmserve.v1.chat_pb2 import ChatCompletionRequest, ResponseFormat
 from glmserve.v1.message_pb2 import Message
+from glmserve.v1.token_pb2 import TokenizeRequest
 from glmserve.v1.tool_pb2 import AllowedTools, Tool, ToolChoice
 from glmserve_server.errors import InvalidArgument
 
@@ -22,10 +24,14 @@ MAX_LOGIT_BIAS: Final = 1024
 MAX_SCHEMA_BYTES: Final = 64 * 1024
 MAX_SCHEMA_DEPTH: Final = 64
 MAX_IMAGE_BYTES: Final = 20 * 1024 * 1024
+MAX_TOKEN_IDS: Final = 1 << 20
 
 _STRINGS: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _BRACKETS: Final = re.compile(r"[\[\]{}]")
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+_OF_CONVERSATIONS: Final = ("tools", "tool_choice", "response_format", "reasoning")
+"""Fields that mean something in conversations alone."""
 
 # field: (smallest, largest); see the comments in chat.proto.
 _RANGES: Final[dict[str, tuple[float, float]]] = {
@@ -45,12 +51,27 @@ def check(request: ChatCompletionRequest) -> None:
     """Raises `InvalidArgument` for the first fault found."""
     _check_numbers(request)
     _check_stops(request)
-    _check_messages(request)
+    if request.HasField("prompt"):
+        _check_prompt(request)
+    else:
+        _check_messages(request)
     functions = _check_tools(request)
     if request.HasField("tool_choice"):
         _check_tool_choice(request.tool_choice, functions)
     if request.HasField("response_format"):
         _check_response_format(request.response_format)
+
+
+def check_tokenize(request: TokenizeRequest) -> None:
+    """Raises `InvalidArgument` for tokens that are to become tokens. The rest is for `check`."""
+    if request.chat.prompt.HasField("token_ids"):
+        raise InvalidArgument("prompt must be a text, not token_ids, which are tokens already", field="prompt")
+
+
+def check_token_ids(ids: Sequence[int], path: str) -> None:
+    """Raises `InvalidArgument` for too many."""
+    if len(ids) > MAX_TOKEN_IDS:
+        raise InvalidArgument(f"{path} may hold at most {MAX_TOKEN_IDS} ids, not {len(ids)}", field=path)
 
 
 def _check_numbers(request: ChatCompletionRequest) -> None:
@@ -82,6 +103,22 @@ def _check_stops(request: ChatCompletionRequest) -> None:
             raise InvalidArgument(
                 f"a stop string must have 1 to {MAX_STOP_CHARS} characters, not {len(stop)}", field=f"stop[{index}]"
             )
+
+
+def _check_prompt(request: ChatCompletionRequest) -> None:
+    if request.messages:
+        raise InvalidArgument("prompt takes the place of messages: give one of the two", field="prompt")
+    for field, _ in request.ListFields():
+        if field.name in _OF_CONVERSATIONS:
+            raise InvalidArgument(f"{field.name} goes with messages, not with a prompt", field=field.name)
+    kind = request.prompt.WhichOneof("prompt")
+    if kind is None:
+        raise InvalidArgument("prompt must hold a text or token_ids", field="prompt")
+    if kind == "token_ids":
+        ids = request.prompt.token_ids.ids
+        if not ids:
+            raise InvalidArgument("prompt.token_ids must hold at least one id", field="prompt.token_ids")
+        check_token_ids(ids, "prompt.token_ids.ids")
 
 
 def _check_messages(request: ChatCompletionRequest) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -14,7 +14,7 @@ from glmserve_server import calls
 from glmserve_server.engines.chatglm import modelfile
 from glmserve_server.engines.chatglm.answer import Answer
 from glmserve_server.engines.chatglm.architecture import Family
-from glmserve_server.engines.chatglm.dialects.dialect import Dialect, Prompt
+from glmserve_server.engines.chatglm.dialects.dialect import AnswerReader, Dialect, Prompt
 from glmserve_server.engines.chatglm.dialects.families import dialect_of
 from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
 from glmserve_server.engines.chatglm.job import Job
@@ -23,8 +23,8 @@ from glmserve_server.engines.chatglm.pool import Pool
 from glmserve_server.engines.chatglm.process import WorkerProcess
 from glmserve_server.engines.chatglm.sampling import SamplingDefaults, model_card
 from glmserve_server.engines.chatglm.vision import Vision
-from glmserve_server.engines.engine import Events
-from glmserve_server.errors import ContextLengthExceeded
+from glmserve_server.engines.engine import Events, Tokens
+from glmserve_server.errors import ContextLengthExceeded, InvalidArgument
 from glmserve_server.images.decoders import Decoders
 from glmserve_server.images.fetcher import Fetcher
 from glmserve_server.images.hosts import Hosts
@@ -82,6 +82,7 @@ class ChatGlmEngine:
             top_k=True,
             repetition_penalty=True,
             ignore_eos=True,
+            prompts=True,
             max_choices=MAX_CHOICES,
         )
         self._options = options
@@ -122,9 +123,21 @@ class ChatGlmEngine:
     def _tell_fault(self, fault: str | None) -> None:
         self.on_fault(fault)
 
-    async def tokenize(self, request: ChatCompletionRequest) -> list[int]:
+    async def tokenize(self, request: ChatCompletionRequest, *, texts: bool = False) -> Tokens:
         """See `Engine.tokenize`; refuses what is far too long to be worth encoding."""
-        return (await self._prompt(request, self.context_length * _WORTH_ENCODING)).ids
+        ids = (await self._prompt(request, self.context_length * _WORTH_ENCODING)).ids
+        return Tokens(ids, await asyncio.to_thread(self._texts, ids) if texts else [])
+
+    async def detokenize(self, ids: Sequence[int]) -> str:
+        """See `Engine.detokenize`."""
+        return await asyncio.to_thread(self._decoded, ids)
+
+    def _decoded(self, ids: Sequence[int]) -> str:
+        self._dialect.raw.check(ids, "token_ids")
+        return _text(b"".join(self._dialect.raw.spell(ids)))
+
+    def _texts(self, ids: Sequence[int]) -> list[str]:
+        return [_text(data) for data in self._dialect.raw.spell(ids)]
 
     async def _prompt(self, request: ChatCompletionRequest, most: int) -> Prompt:
         """The prompt, unless it must have more than `most` tokens."""
@@ -132,10 +145,12 @@ class ChatGlmEngine:
 
     def _encoded(self, request: ChatCompletionRequest, most: int) -> Prompt:
         texts = [part.text for message in request.messages for part in message.content]
-        texts += Toolbox.of(request).texts()
+        texts += [request.prompt.text, *Toolbox.of(request).texts()]
         size = sum(len(text.encode()) for text in texts)
         if (least := size // self._dialect.longest_token) > most:
-            raise self._too_long(f"at least {least}")
+            raise self._too_long(request, f"at least {least}")
+        if request.HasField("prompt"):
+            return Prompt(ids=self._dialect.raw.ids(request.prompt))
         return self._dialect.prompt(request)
 
     async def generate(self, request: ChatCompletionRequest) -> Events:
@@ -143,7 +158,9 @@ class ChatGlmEngine:
         prompt = await self._prompt(request, self.context_length)
         room = self.context_length - len(prompt.ids)
         if room < 1:
-            raise self._too_long(str(len(prompt.ids)))
+            raise self._too_long(request, str(len(prompt.ids)))
+        if not prompt.ids:
+            raise InvalidArgument("prompt must have at least one token", field="prompt")
         job = self._job(request, prompt, room, await self._picture(prompt))
         usage = Usage(prompt_tokens=len(prompt.ids))
         started = False
@@ -164,13 +181,17 @@ class ChatGlmEngine:
 
     async def _choice(self, job: Job, request: ChatCompletionRequest, index: int) -> Events:
         """One choice, as if it were alone."""
-        answer = Answer(self._dialect.reader(request), request, index, len(job.ids))
-        async with contextlib.aclosing(self._pool.run(job, calls.caller(), admitted=index > 0)) as pieces:
+        answer = Answer(self._reader(request), request, index, len(job.ids))
+        admitted = calls.admit() or index > 0
+        async with contextlib.aclosing(self._pool.run(job, calls.caller(), admitted=admitted)) as pieces:
             async for piece in pieces:
                 for event in answer.read(piece):
                     yield event
                 if answer.ended:
                     return
+
+    def _reader(self, request: ChatCompletionRequest) -> AnswerReader:
+        return self._dialect.raw.reader() if request.HasField("prompt") else self._dialect.reader(request)
 
     async def _picture(self, prompt: Prompt) -> Picture | None:
         placed = prompt.image
@@ -201,12 +222,17 @@ class ChatGlmEngine:
             bell=bell,
         )
 
-    def _too_long(self, tokens: str) -> ContextLengthExceeded:
+    def _too_long(self, request: ChatCompletionRequest, tokens: str) -> ContextLengthExceeded:
+        field, have = ("prompt", "has") if request.HasField("prompt") else ("messages", "have")
         return ContextLengthExceeded(
-            f"This model's maximum context length is {self.context_length} tokens, but the messages have {tokens} "
-            "tokens. Please shorten the messages.",
-            field="messages",
+            f"This model's maximum context length is {self.context_length} tokens, but the {field} {have} {tokens} "
+            f"tokens. Please shorten the {field}.",
+            field=field,
         )
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")
 
 
 def _pictures(vision: Vision, options: ChatGlmOptions) -> Pictures:
