@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import grpc
+import httpx
+import openai
 import pytest
 from faces import Face
 from google.protobuf.json_format import ParseDict
@@ -24,6 +26,7 @@ from glmserve.v1.model_pb2 import GetModelRequest
 from glmserve.v1.model_pb2_grpc import ModelServiceStub
 from glmserve.v1.token_pb2 import CountTokensRequest
 from glmserve.v1.token_pb2_grpc import TokenServiceStub
+from glmserve_gateway.completions import COMPLETIONS
 from glmserve_gateway.parse import parse_chat_call
 from glmserve_server.chat import Fold
 from glmserve_server.configuration.flags import read_flags
@@ -31,8 +34,17 @@ from glmserve_server.configuration.load import load
 from glmserve_server.engines.upstream.base import base_url, root_url
 from glmserve_server.engines.upstream.engine import UpstreamEngine
 from glmserve_server.engines.upstream.options import Preset, UpstreamOptions
-from glmserve_server.engines.upstream.request import chat_body, encoded
-from glmserve_server.errors import InvalidArgument, ModelNotFound, ModelUnavailable, QueueFull, Unsupported, WorkerDied
+from glmserve_server.engines.upstream.request import chat_body, completion_body, encoded
+from glmserve_server.errors import (
+    ContextLengthExceeded,
+    InvalidArgument,
+    ModelNotFound,
+    ModelUnavailable,
+    QueueFull,
+    Unsupported,
+    WorkerDied,
+)
+from glmserve_server.fates import settle
 
 Way = Callable[[Glmserve], AbstractContextManager[Face]]
 
@@ -114,6 +126,116 @@ def test_what_is_sent_says_the_same_in_openai_s_words(fields: dict[str, Any]) ->
     assert sent.request == request
     assert sent.stream
     assert sent.include_usage
+
+
+RAW: list[dict[str, Any]] = [
+    {"prompt": {"text": "Once upon\n"}},
+    {"prompt": {"token_ids": {"ids": [1, 2, 3]}}, "max_completion_tokens": 3, "temperature": 0, "top_k": 4},
+    {
+        "prompt": {"text": "a", "add_special_tokens": False},
+        "max_completion_tokens": 7,
+        "stop": ["a", "b"],
+        "n": 3,
+        "seed": 5,
+        "logit_bias": {"7": -100},
+        "logprobs": True,
+        "top_logprobs": 0,
+        "user": "u",
+    },
+]
+
+
+@pytest.mark.parametrize("fields", RAW)
+def test_a_raw_prompt_is_sent_in_openai_s_older_words(fields: dict[str, Any]) -> None:
+    request = made(fields)
+    sent = COMPLETIONS.parse(encoded(completion_body(request, "")))
+    assert sent.requests == (request,)
+    assert sent.stream
+    assert sent.include_usage
+
+
+def piece(text: str, *, finish: str | None = None, **more: Any) -> bytes:
+    """An event of `/completions`."""
+    choice = {"index": 0, "text": text, "finish_reason": finish, "logprobs": None, **more}
+    return event({"id": "1", "object": "text_completion", "created": 1, "model": "m", "choices": [choice]})
+
+
+OLD_LOGPROBS = {
+    "tokens": ["H", "é"],
+    "token_logprobs": [-0.5, None],
+    "top_logprobs": [{"H": -0.5, "J": -2.5}, None],
+    "text_offset": [0, 1],
+}
+
+
+async def test_what_follows_a_raw_prompt_arrives() -> None:
+    script = [HEAD, piece("Hé", logprobs=OLD_LOGPROBS), piece("!", finish="stop", stop_reason="END"), usage(5, 9, 4)]
+    with Upstream(b"".join([*script, DONE])) as upstream:
+        async with engine(upstream) as running:
+            raw = made({"prompt": {"text": "x"}, "logprobs": True, "top_logprobs": 2, "stop": ["END"]})
+            reply = folded([event async for event in running.generate(raw)])
+        assert upstream.requests[-1][0].startswith(b"POST /v1/completions ")
+        assert upstream.body["prompt"] == "x"
+        assert upstream.body["max_tokens"] is None
+    (choice,) = reply.choices
+    assert (choice.message.content[0].text, choice.stop_string) == ("Hé!", "END")
+    assert [(one.token, one.bytes, one.logprob) for one in choice.logprobs] == [
+        ("H", b"H", -0.5),
+        ("é", b"\xc3\xa9", 0),
+    ]
+    assert [(one.token, one.logprob) for one in choice.logprobs[0].top_logprobs] == [("H", -0.5), ("J", -2.5)]
+    assert (reply.usage.prompt_tokens, reply.usage.cached_tokens) == (5, 4)
+
+
+def test_log_probabilities_have_openai_s_older_form() -> None:
+    pieces = [piece("H", logprobs={name: values[:1] for name, values in OLD_LOGPROBS.items()})]
+    pieces += [piece("é", logprobs={name: values[1:] for name, values in OLD_LOGPROBS.items()})]
+    script = b"".join([HEAD, *pieces, piece("", finish="length"), DONE])
+    expected = {
+        "text_offset": [0, 1],
+        "token_logprobs": [-0.5, 0.0],
+        "tokens": ["H", "é"],
+        "top_logprobs": [{"H": -0.5, "J": -2.5}, {"é": 0.0}],
+    }
+    with Upstream(script) as upstream, Glmserve("up", "--upstream", f"m={upstream.url}") as running:
+        body = {"model": "m", "prompt": "x", "logprobs": 2}
+        choice = httpx.post(f"{running.openai_url}/completions", json=body).json()["choices"][0]
+        assert choice == {"index": 0, "text": "Hé", "finish_reason": "length", "logprobs": expected}
+        assert upstream.body["logprobs"] == 2
+        assert upstream.body["max_tokens"] == 16
+        with openai.OpenAI(base_url=running.openai_url, api_key="any", max_retries=0) as client:
+            chunks = list(client.completions.create(**body, stream=True))  # type: ignore[call-overload]
+        told = [choice.logprobs for chunk in chunks for choice in chunk.choices if choice.logprobs]
+        for name, values in expected.items():
+            assert [value for one in told for value in getattr(one, name)] == values
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "field"),
+    [
+        (failure("404 Not Found", message="Not Found"), Unsupported, "prompt"),
+        (answer("404 Not Found", b"<html>", kind="text/html"), Unsupported, "prompt"),
+        (failure("404 Not Found", message="no such model", code="model_not_found"), ModelNotFound, None),
+        (failure("400 Bad Request", message="maximum context length is 5"), ContextLengthExceeded, "prompt"),
+        (failure("400 Bad Request", message="prompt[3] is odd", param="prompt[3]"), InvalidArgument, None),
+        (answer("413 Too Large"), InvalidArgument, "prompt"),
+    ],
+)
+async def test_refusals_of_a_raw_prompt_name_it(script: bytes, error: type[Exception], field: str | None) -> None:
+    with Upstream(script) as upstream:
+        async with engine(upstream) as running:
+            with pytest.raises(error) as caught:
+                await anext(running.generate(made({"prompt": {"token_ids": {"ids": [1, 2, 3, 4]}}})))
+    if field or error is InvalidArgument:
+        assert caught.value.field == (field or "prompt.token_ids.ids[3]")  # type: ignore[attr-defined]
+
+
+async def test_zhipu_has_no_raw_prompts() -> None:
+    with Upstream(HELLO) as upstream:
+        async with engine(upstream, preset=Preset.ZHIPU) as running:
+            assert not running.capabilities.prompts
+            with pytest.raises(Unsupported, match="prompt: this model cannot give completions of a raw prompt"):
+                settle(made({"prompt": {"text": "x"}}), running.capabilities, refuse=False)
 
 
 def test_a_picture_is_sent_as_a_data_url() -> None:
@@ -352,9 +474,9 @@ def test_tokens_are_counted_where_the_upstream_counts_them() -> None:
         assert upstream.body["messages"] == [{"role": "user", "content": "Hello!"}]
         for script in (answer("404 Not Found"), answer("200 OK", b'{"tokens": []}')):
             upstream.script = script
-            with pytest.raises(grpc.RpcError, match="counts no tokens") as refused:
+            with pytest.raises(grpc.RpcError, match="has no /tokenize") as refused:
                 TokenServiceStub(channel).CountTokens(request)
-            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,9 @@
-"""What an upstream streams, checked: `chat.completion.chunk` as OpenAI and those who are like it make it."""
+"""What an upstream streams, checked: `chat.completion.chunk` as OpenAI and those who are like it make it.
 
+A chunk of `/completions` has `text` in place of `delta`, and its own form of log probabilities.
+"""
+
+from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, Field
@@ -26,6 +30,17 @@ class Logprobs(BaseModel):
     """The log probabilities of a piece."""
 
     content: list[Token] | None = None
+    tokens: list[str] | None = None
+    token_logprobs: list[float | None] | None = None
+    top_logprobs: list[dict[str, float] | None] | None = None
+
+    def entries(self) -> Iterator[Token]:
+        """The tokens, in either form."""
+        yield from self.content or ()
+        for place, (token, logprob) in enumerate(zip(self.tokens or (), self.token_logprobs or (), strict=False)):
+            top = self.top_logprobs[place] if self.top_logprobs and place < len(self.top_logprobs) else None
+            likeliest = [Token(token=other, logprob=number) for other, number in (top or {}).items()]
+            yield Token(token=token, logprob=0.0 if logprob is None else logprob, top_logprobs=likeliest)
 
 
 class FunctionPiece(BaseModel):
@@ -64,10 +79,16 @@ class ChoicePiece(BaseModel):
 
     index: Count = 0
     delta: DeltaPiece = DeltaPiece()
+    text: Text = ""
     logprobs: Logprobs | None = None
     finish_reason: str | None = None
     stop_reason: Any = None
     """vLLM's: the stop string, or the id of the token."""
+
+    @property
+    def said(self) -> str:
+        """A piece of the answer's text."""
+        return self.delta.content or self.delta.refusal or self.text
 
 
 class PromptDetails(BaseModel):

@@ -1,8 +1,10 @@
-"""What upstreams say of their models beside OpenAI's API: how long prompts may be, and how long one is."""
+"""What upstreams say beside OpenAI's API: how long a model's prompts may be, the tokens of one, the text of some."""
 
 from typing import Annotated
 
 from pydantic import BaseModel, Field, ValidationError
+
+from glmserve_server.engines.engine import Tokens
 
 Uint32 = Annotated[int, Field(ge=0, lt=1 << 32)]
 
@@ -25,6 +27,11 @@ class _Models(BaseModel):
 class _Tokens(BaseModel):
     count: int
     tokens: list[Uint32]
+    token_strs: list[str] | None = None
+
+
+class _Text(BaseModel):
+    prompt: str
 
 
 def context_length_of(data: bytes, model: str) -> int:
@@ -39,10 +46,20 @@ def context_length_of(data: bytes, model: str) -> int:
     return 0
 
 
-def tokens_of(data: bytes) -> list[int] | None:
-    """The ids in an answer of vLLM's `/tokenize`; None if it is another's."""
+def tokens_of(data: bytes) -> Tokens | None:
+    """The tokens in an answer of vLLM's `/tokenize`; None if it is another's."""
     try:
         answer = _Tokens.model_validate_json(data)
     except ValidationError:
         return None
-    return answer.tokens if answer.count == len(answer.tokens) else None
+    texts = answer.token_strs or []
+    whole = answer.count == len(answer.tokens) and len(texts) in (0, answer.count)
+    return Tokens(answer.tokens, texts) if whole else None
+
+
+def text_of(data: bytes) -> str | None:
+    """The text in an answer of vLLM's `/detokenize`; None if it is another's."""
+    try:
+        return _Text.model_validate_json(data).prompt
+    except ValidationError:
+        return None

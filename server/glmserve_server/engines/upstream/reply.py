@@ -109,11 +109,11 @@ class _Choice:
         if self.finished:
             return
         if piece.logprobs is not None and self._logprobs_wanted:
-            self._logprobs += map(_logprob, piece.logprobs.content or ())
+            self._logprobs += map(_logprob, piece.logprobs.entries())
         if thought := piece.delta.thought:
             delta = ReasoningDelta(choice_index=self._index, text=thought)
             yield StreamChatCompletionResponse(reasoning=delta)
-        if text := piece.delta.content or piece.delta.refusal:
+        if text := piece.said:
             logprobs, self._logprobs = self._logprobs, []
             yield StreamChatCompletionResponse(text=TextDelta(choice_index=self._index, text=text, logprobs=logprobs))
         for call in piece.delta.tool_calls or ():
