@@ -17,6 +17,9 @@ _RENAMED = tuple(
         (r"^tool_choice\.allowed_tools\.function_names(\[\d+\])$", r"tool_choice.allowed_tools.tools\1.function.name"),
         (r"^tool_choice\.allowed_tools\.function_names$", "tool_choice.allowed_tools.tools"),
         (r"^(response_format\.json_schema)\.schema_json$", r"\1.schema"),
+        (r"^(prompt(?:\[\d+\])?)\.token_ids\.ids(\[\d+\])$", r"\1\2"),
+        (r"^(prompt(?:\[\d+\])?)\.(?:text|token_ids(?:\.ids)?)$", r"\1"),
+        (r"^token_ids\b", "tokens"),
         (r"^reasoning\.enabled$", "chat_template_kwargs.enable_thinking"),
         (r"^reasoning(?:\.effort)?$", "reasoning_effort"),
     )

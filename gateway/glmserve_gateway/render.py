@@ -74,6 +74,9 @@ class ChunkRenderer:
     The first piece of each choice brings the chunk with its role along, so that nothing leaves before it.
     """
 
+    kind = "chat.completion.chunk"
+    """What `object` says."""
+
     def __init__(
         self,
         started: chat_pb2.Started,
@@ -85,7 +88,7 @@ class ChunkRenderer:
     ) -> None:
         head = {
             "id": started.id,
-            "object": "chat.completion.chunk",
+            "object": self.kind,
             "created": started.created.seconds,
             "model": started.model,
             **more,
@@ -231,8 +234,12 @@ def _logprobs(tokens: Iterable[chat_pb2.TokenLogprob]) -> dict[str, Any] | None:
 
 
 def _token(token: chat_pb2.TokenLogprob | chat_pb2.TopLogprob) -> dict[str, Any]:
-    logprob = token.logprob if math.isfinite(token.logprob) else _LEAST_LOGPROB
-    return {"token": token.token, "logprob": logprob, "bytes": list(token.bytes)}
+    return {"token": token.token, "logprob": finite(token.logprob), "bytes": list(token.bytes)}
+
+
+def finite(logprob: float) -> float:
+    """A log probability as JSON can hold it."""
+    return logprob if math.isfinite(logprob) else _LEAST_LOGPROB
 
 
 def _model(model: model_pb2.Model) -> dict[str, Any]:

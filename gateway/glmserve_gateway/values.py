@@ -63,6 +63,15 @@ def count(*, least: int) -> Reader[int]:
     return read
 
 
+def token_ids(value: Json, path: str) -> list[int]:
+    """A list of token ids, which can be long."""
+    ids = items(value, path)
+    if all(type(number) is int and 0 <= number <= UINT32_MAX for number in ids):
+        return ids
+    one = integer(0, UINT32_MAX)
+    return [one(number, f"{path}[{i}]") for i, number in enumerate(ids)]
+
+
 def string(value: Json, path: str) -> str:
     """Any string."""
     if not isinstance(value, str):
