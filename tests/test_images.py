@@ -117,6 +117,19 @@ def _begin(pipeline: Any) -> int:
     return ids[-4]
 
 
+def test_a_raw_prompt_shows_no_picture(seeing: Glmserve, way: Way) -> None:
+    with way(seeing) as face:
+        ids, texts, _ = face.tokenize([shown(RED_DISC, "What is it?")], model="tower", texts=True)
+        assert "<|begin_of_image|><|endoftext|>" in face.detokenize(ids, "tower")
+        with pytest.raises(Refused, match="stands for a picture") as caught:
+            face.complete(ids, **PROBE)
+        begin = texts.index("<|begin_of_image|>")
+        assert caught.value.status == 400
+        assert caught.value.param in (f"prompt[{begin}]", f"prompt.token_ids.ids[{begin}]")
+        without = [number for number, text in zip(ids, texts, strict=True) if "_of_image" not in text]
+        assert face.complete(without, **PROBE).completion_tokens == PROBE["max_completion_tokens"]
+
+
 def conversation(face: Face, picture: bytes, model: str = "tower") -> list[tuple[str, int, int]]:
     """Answers, sizes of the prompts, and what of them was reused, in a conversation about a picture."""
     turns: list[Turn] = [shown(picture, "What do you see?")]

@@ -13,7 +13,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from running import Glmserve
 
-from glmserve.v1 import chat_pb2, error_pb2, model_pb2, openai_pb2_grpc
+from glmserve.v1 import chat_pb2, error_pb2, model_pb2, openai_pb2_grpc, token_pb2
 from glmserve_gateway.backend import Backend
 from glmserve_gateway.envoy import Envoy
 from glmserve_gateway.errors import TABLE, Wording
@@ -265,14 +265,20 @@ class Failing:
     """A backend whose every call fails with the status that the model's name encodes."""
 
     async def create_chat_completion(
-        self, request: chat_pb2.ChatCompletionRequest, /
+        self, *requests: chat_pb2.ChatCompletionRequest
     ) -> chat_pb2.CreateChatCompletionResponse:
-        raise LookupError(request.model)
+        raise LookupError(requests[0].model)
 
     async def stream_chat_completion(
-        self, request: chat_pb2.ChatCompletionRequest, /
+        self, *requests: chat_pb2.ChatCompletionRequest
     ) -> AsyncGenerator[list[chat_pb2.StreamChatCompletionResponse], None]:
         yield [chat_pb2.StreamChatCompletionResponse(started=chat_pb2.Started(id="chatcmpl-1"))]
+        raise LookupError(requests[0].model)
+
+    async def tokenize(self, request: token_pb2.TokenizeRequest, /) -> token_pb2.TokenizeResponse:
+        raise LookupError(request.chat.model)
+
+    async def detokenize(self, request: token_pb2.DetokenizeRequest, /) -> token_pb2.DetokenizeResponse:
         raise LookupError(request.model)
 
     def list_models(self) -> list[model_pb2.Model]:

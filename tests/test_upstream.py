@@ -160,7 +160,7 @@ def piece(text: str, *, finish: str | None = None, **more: Any) -> bytes:
     return event({"id": "1", "object": "text_completion", "created": 1, "model": "m", "choices": [choice]})
 
 
-OLD_LOGPROBS = {
+OLD_LOGPROBS: dict[str, list[Any]] = {
     "tokens": ["H", "é"],
     "token_logprobs": [-0.5, None],
     "top_logprobs": [{"H": -0.5, "J": -2.5}, None],

@@ -18,8 +18,6 @@ from running import COMMAND, Glmserve
 from test_faults import health_of
 from upstreams import DONE, HEAD, HELLO, Script, Upstream, answer, chunk, event, failure, until_left
 
-from glmserve.v1.chat_pb2_grpc import ChatServiceStub
-
 Way = Callable[[Glmserve], AbstractContextManager[Face]]
 
 KEY = "sk-aB3.very-secret"
@@ -236,7 +234,7 @@ def test_a_deadline_ends_the_upstream_s_answer(upstream: Upstream) -> None:
         grpc.insecure_channel(server.grpc_address) as channel,
     ):
         with pytest.raises(Refused, match="longer than 1 seconds") as refused:
-            GrpcFace(ChatServiceStub(channel)).ask(QUESTION, model="model")
+            GrpcFace(channel).ask(QUESTION, model="model")
         assert refused.value.status == 504
         assert left.wait(10)
 
