@@ -16,7 +16,7 @@ from upstreams import Upstream, answer, failure
 from glmserve.v1.chat_pb2 import ChatCompletionRequest, Prompt, TokenIds
 from glmserve.v1.token_pb2 import CountTokensRequest, DetokenizeRequest, TokenizeRequest
 from glmserve.v1.token_pb2_grpc import TokenServiceStub
-from glmserve_server.wiring import EMBEDDED
+from glmserve_server.bundled import BUNDLED
 
 Way = Callable[[Glmserve], AbstractContextManager[Face]]
 
@@ -25,7 +25,7 @@ TALK = [("system", "You are Bob."), ("user", "你好, who are you?")]
 
 @pytest.fixture(scope="module")
 def library() -> chatglm_cpp.Pipeline:
-    return chatglm_cpp.Pipeline(str(EMBEDDED[MODEL]))
+    return chatglm_cpp.Pipeline(str(BUNDLED[MODEL]))
 
 
 @pytest.fixture(params=["server", "relay"])
