@@ -29,7 +29,7 @@ _LAUNCH = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);
 class Terminal:
     """`with Terminal("chat", ...) as terminal:` — 80 columns and 24 rows, with everything that scrolled away."""
 
-    def __init__(self, *arguments: str, cwd: Path | None = None, **environment: str) -> None:
+    def __init__(self, *arguments: str, cwd: Path | None = None, environment: dict[str, str] | None = None) -> None:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self._screen = _Screen(80, 24, history=5000, ratio=0.5)
@@ -45,7 +45,7 @@ class Terminal:
             stderr=theirs,
             start_new_session=True,
             cwd=cwd,
-            env={**os.environ, "TERM": "xterm-256color", **environment},
+            env={**os.environ, "TERM": "xterm-256color", **(environment or {})},
         )
         self._theirs = theirs
 
@@ -87,11 +87,11 @@ class Terminal:
 
     def ask(self, question: str) -> str:
         """Types a question or a command at a prompt and waits for the next one; gives what is between."""
+        self.see_last(">")
         return self.enter(f"{question}{ENTER}")
 
     def enter(self, keys: str) -> str:
-        """The same for keys that end with what sends them."""
-        self.see_last(">")
+        """Presses keys, the last of which sends what was typed, and waits for the next prompt."""
         begun = len(self.text)
         self.write(keys, enter=False)
         self.see_that(lambda screen: screen.endswith("\n>") and len(self.text) > begun + len("\n\n>"), "a prompt")

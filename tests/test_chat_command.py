@@ -11,7 +11,7 @@ import pytest
 from paintings import encoded, painted
 from running import COMMAND, MODEL, Glmserve
 from terminal import ALT_ENTER, CTRL_C, CTRL_D, ENTER, TAB, UP, Terminal
-from upstreams import DONE, HEAD, HELLO, Upstream, chunk, failure
+from upstreams import DONE, HEAD, HELLO, Upstream, chunk, failure, until_left
 
 GREETING = "/help lists the commands"
 
@@ -22,12 +22,18 @@ def where(request: pytest.FixtureRequest, server: Glmserve) -> list[str]:
     return ["--grpc", server.grpc_address] if request.param == "grpc" else ["--url", server.openai_url]
 
 
-@pytest.fixture
-def chat(server: Glmserve, tmp_path: Path) -> Iterator[Terminal]:
-    """A conversation with the scripted model, which says what it is told; in a folder of its own."""
-    with Terminal("chat", "--model", "scripted", "--grpc", server.grpc_address, cwd=tmp_path) as terminal:
-        terminal.see_last(">")
+@pytest.fixture(scope="module")
+def echo(server: Glmserve) -> Iterator[Terminal]:
+    """A conversation with the scripted model, which says what it is told. See `chat`."""
+    with Terminal("chat", "--model", "scripted", "--grpc", server.grpc_address) as terminal:
         yield terminal
+
+
+@pytest.fixture
+def chat(echo: Terminal) -> Terminal:
+    """The same as if it had just begun: starting one takes long."""
+    echo.ask("/new")
+    return echo
 
 
 def streamed(*texts: str, **delta: str) -> bytes:
@@ -53,7 +59,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(chat: Terminal, tmp_path: P
     chat.write(CTRL_C, enter=False)
     chat.see("Stopped; what came is kept")
     assert "hello there" in chat.ask("hello there")
-    chat.ask("/save talk.json")
+    chat.ask(f"/save {tmp_path}/talk.json")
     question, cut, *others = json.loads((tmp_path / "talk.json").read_text())["messages"]
     assert question == {"role": "user", "content": "/slow"}
     assert cut["cut"] is True
@@ -61,8 +67,19 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(chat: Terminal, tmp_path: P
     assert others == [{"role": "user", "content": "hello there"}, {"role": "assistant", "content": "hello there"}]
 
 
+def test_ctrl_c_may_come_more_than_once(chat: Terminal) -> None:
+    for _ in range(3):
+        chat.ask("/new")
+        chat.write("//slow")
+        chat.see(" 12 13")
+        chat.write(CTRL_C * 3, enter=False)
+        chat.see("Stopped; what came is kept")
+        chat.see_last(">")
+    assert chat.ask("still here").endswith("\n\nstill here")
+
+
 def test_ctrl_c_before_the_first_word_leaves_the_question_to_be_asked_again() -> None:
-    with Upstream(lambda connection: connection.recv(1)) as upstream, upstream_chat(upstream) as terminal:
+    with Upstream(until_left) as upstream, upstream_chat(upstream) as terminal:
         terminal.write("Hello?")
         terminal.see("…")
         terminal.write(CTRL_C, enter=False)
@@ -72,9 +89,9 @@ def test_ctrl_c_before_the_first_word_leaves_the_question_to_be_asked_again() ->
         assert upstream.body["messages"] == [{"role": "user", "content": "Hello?"}]
 
 
-def upstream_chat(upstream: Upstream, *arguments: str, **environment: str) -> Terminal:
+def upstream_chat(upstream: Upstream, **environment: str) -> Terminal:
     """A conversation with a scripted foreign server."""
-    terminal = Terminal("chat", "--model", "m", "--url", upstream.url, *arguments, **environment)
+    terminal = Terminal("chat", "--model", "m", "--url", upstream.url, environment=environment)
     terminal.see_last(">")
     return terminal
 
@@ -87,8 +104,6 @@ def test_ctrl_c_clears_the_line(chat: Terminal) -> None:
     chat.write(CTRL_C, enter=False)
     chat.see("Ctrl-D or /quit leaves.")
     assert chat.ask("whole").split() == ["whole", "whole"]
-    chat.write("/quit")
-    assert chat.wait() == 0
 
 
 def test_a_question_may_have_lines(chat: Terminal, tmp_path: Path) -> None:
@@ -100,7 +115,7 @@ def test_a_question_may_have_lines(chat: Terminal, tmp_path: Path) -> None:
     ]
     for keys in ways:
         assert chat.enter(keys).endswith("\n\none\ntwo")
-    chat.ask("/save talk.json")
+    chat.ask(f"/save {tmp_path}/talk.json")
     messages = json.loads((tmp_path / "talk.json").read_text())["messages"]
     assert [message["content"] for message in messages] == ["one\ntwo"] * 8
 
@@ -109,15 +124,13 @@ def test_earlier_lines_come_back_and_commands_are_completed(chat: Terminal, tmp_
     chat.ask("once more")
     chat.write(UP, enter=False)
     chat.see_last("> once more")
-    chat.write("")
-    chat.see_that(lambda screen: screen.count("once more") == 4, "the answer again")
-    chat.see_last(">")
+    assert chat.enter(ENTER) == "once more"
     chat.write(f"/sa{TAB}", enter=False)
     chat.see_last("> /save")
-    chat.write(" talk.json")
-    chat.see("Saved to talk.json.")
-    chat.write(f"/load ta{TAB}", enter=False)
-    chat.see_last("> /load talk.json")
+    assert "Saved" in chat.enter(f" {tmp_path}/talk.json{ENTER}")
+    chat.write(f"/load {tmp_path}/ta{TAB}", enter=False)
+    chat.see("/talk.json")
+    assert "Loaded 4 messages" in chat.enter(ENTER)
 
 
 def test_what_is_saved_is_loaded_again(server: Glmserve, tmp_path: Path) -> None:
@@ -142,9 +155,18 @@ def test_what_is_saved_is_loaded_again(server: Glmserve, tmp_path: Path) -> None
     assert again["messages"][:3] == saved["messages"]
     assert len(again["messages"]) == 5
 
-    with Terminal("chat", *flags, "--load", "talk.json", "--model", MODEL, cwd=tmp_path) as third:
-        third.see(GREETING)
-        assert "Bob" in third.ask("What is your name?").split("?")[1]
+    with Terminal("chat", *flags, "--load", "talk.json", "--model", "scripted", cwd=tmp_path) as third:
+        assert "scripted at" in third.see(GREETING)
+        assert "You are Bob." in third.ask("/system")
+
+
+def test_a_question_without_an_answer_is_saved_too(chat: Terminal, tmp_path: Path) -> None:
+    chat.ask("//fail")
+    chat.ask(f"/save {tmp_path}/talk.json")
+    assert json.loads((tmp_path / "talk.json").read_text())["messages"] == [{"role": "user", "content": "/fail"}]
+    chat.ask("/new")
+    assert "/retry asks it." in chat.ask(f"/load {tmp_path}/talk.json")
+    assert "The script failed" in chat.ask("/retry")
 
 
 NO_CONVERSATIONS = {
@@ -160,19 +182,19 @@ def test_a_file_that_holds_no_conversation_is_refused_and_nothing_is_lost(chat: 
     chat.ask("keep this")
     for content, reason in NO_CONVERSATIONS.items():
         (tmp_path / "bad.json").write_text(content)
-        shown = " ".join(chat.ask("/load bad.json").split())
+        shown = " ".join(chat.ask(f"/load {tmp_path}/bad.json").split())
         assert "bad.json holds no conversation" in shown
         assert reason in shown
-    chat.ask("/save talk.json")
+    chat.ask(f"/save {tmp_path}/talk.json")
     assert len(json.loads((tmp_path / "talk.json").read_text())["messages"]) == 2
 
 
 def test_files_that_cannot_be_used_are_named(chat: Terminal, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
-    assert "gone.json: there is no such file" in chat.ask("/load gone.json")
+    assert f"{tmp_path}/gone.json: there is no such file" in " ".join(chat.ask(f"/load {tmp_path}/gone.json").split())
     assert "/nowhere/x.json cannot be written" in chat.ask("/save /nowhere/x.json")
     assert "gone.png: there is no such file" in chat.ask("/image gone.png")
-    assert "text.png: an image must be PNG" in chat.ask("/image text.png")
+    assert "text.png: an image must be PNG" in " ".join(chat.ask(f"/image {tmp_path}/text.png").split())
     assert "/dev/zero: there is no such file" in chat.ask("/image /dev/zero")
     assert "no closing quotation" in chat.ask("/image 'open")
 
@@ -213,7 +235,9 @@ def test_a_server_goes_away_and_comes_back() -> None:
     with terminal:
         assert "no server answers" in terminal.ask("and now?")
         with Glmserve("serve", "--model", "scripted", "--grpc-port", address.rpartition(":")[2]):
-            assert terminal.ask("/retry").split() == ["/retry", "and", "now?"]
+            while "no server answers" in (shown := terminal.ask("/retry")):
+                pass  # gRPC waits up to 5 seconds before it tries again
+            assert shown.split() == ["/retry", "and", "now?"]
 
 
 def test_a_picture_goes_with_the_next_question(tmp_path: Path) -> None:
@@ -229,7 +253,9 @@ def test_a_picture_goes_with_the_next_question(tmp_path: Path) -> None:
         terminal.see_that(lambda screen: re.search(r"\n[^>\n]*[Rr]ed[^\n]*\n\n>$", screen) is not None, "red")
 
 
-HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b2J [red]no markup[/red] &#27;[5m :smile: \u202egnp.exe\r<http://a/%1b[31m>\n\nafter"
+HOSTILE = (
+    "\x1b]0;owned\x07\x1b[2J\x9b2J [red]no markup[/red] &#27;[5m :smile: \u202egnp.exe\r<http://a/%1b[31m>\n\nafter"
+)
 
 
 def test_what_a_model_says_commands_no_terminal() -> None:
@@ -319,10 +345,22 @@ def test_models_and_instructions_are_changed_on_the_way(where: list[str]) -> Non
         assert "'gpt-9' does not exist" in terminal.ask("Hello?")
 
 
+def test_a_server_need_not_list_its_models() -> None:
+    with Upstream(HELLO) as upstream:
+        upstream.models = failure("404 Not Found", message="No.")
+        with upstream_chat(upstream) as terminal:
+            assert "does not list its models" in terminal.ask("/model")
+            terminal.ask("/model other")
+            assert "Hi" in terminal.ask("Hello?")
+            assert upstream.body["model"] == "other"
+
+
 def test_speeds_are_shown_on_request(chat: Terminal) -> None:
     assert "tokens" not in chat.ask("one two three")
     chat.ask("/stats")
     assert re.search(r"6 tokens · .*first after \d+\.\d\d s · prompt \d+", chat.ask("a b c d e f"))
+    chat.ask("/stats")
+    assert "tokens" not in chat.ask("one two three")
 
 
 def test_a_command_that_does_not_exist_is_no_question(chat: Terminal) -> None:
@@ -334,7 +372,7 @@ def test_a_command_that_does_not_exist_is_no_question(chat: Terminal) -> None:
 
 def test_a_terminal_that_can_do_nothing_is_enough(server: Glmserve) -> None:
     arguments = ["chat", "--model", MODEL, "--grpc", server.grpc_address]
-    with Terminal(*arguments, TERM="dumb", NO_COLOR="1") as terminal:
+    with Terminal(*arguments, environment={"TERM": "dumb", "NO_COLOR": "1"}) as terminal:
         terminal.see(GREETING)
         assert "The capital of France is Paris." in terminal.ask("What is the capital of France?")
         assert b"\x1b" not in terminal.raw
@@ -346,10 +384,17 @@ def test_colours_are_left_out_on_request() -> None:
         assert not re.search(rb"\x1b\[([0-9]+;)*(3[0-9]|4[0-9]|9[0-9])[;m]", terminal.raw)
 
 
-def test_a_terminated_program_leaves_the_terminal_as_it_was(chat: Terminal) -> None:
-    chat.signal(signal.SIGTERM)
-    assert chat.wait() == 143
-    assert chat.is_as_before
+@pytest.mark.parametrize("way", ["/quit", "SIGTERM"])
+def test_who_leaves_finds_the_terminal_as_it_was(server: Glmserve, way: str) -> None:
+    with Terminal("chat", "--model", "scripted", "--grpc", server.grpc_address) as terminal:
+        terminal.see_last(">")
+        if way == "/quit":
+            terminal.write(way)
+            assert terminal.wait() == 0
+        else:
+            terminal.signal(signal.SIGTERM)
+            assert terminal.wait() == 143
+        assert terminal.is_as_before
 
 
 def test_what_cannot_begin_says_why() -> None:

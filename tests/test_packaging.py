@@ -102,7 +102,7 @@ def test_the_lock_holds_every_dependency_of_the_packages() -> None:
     assert {name for name in wanted if not name.startswith("glmserve-")} <= locked
 
 
-@pytest.mark.parametrize("name", ["ask", "edge", "serve", "up"])
+@pytest.mark.parametrize("name", ["ask", "chat", "edge", "serve", "up"])
 def test_a_command_is_registered_once_and_loads(name: str) -> None:
     (command,) = entry_points(group="glmserve.commands", name=name)
     assert callable(command.load())

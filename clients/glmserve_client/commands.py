@@ -43,7 +43,7 @@ def ask(
     with (
         failures(as_json=as_json),
         Client(server.address, **server.options) as client,
-        client.stream(question.messages, model=question.model, **sampling.parameters) as stream,
+        client.stream(question.messages, **{**sampling.parameters, "model": question.model}) as stream,
     ):
         if as_json:
             for _ in stream:

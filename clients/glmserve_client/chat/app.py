@@ -58,18 +58,15 @@ async def _chat(
         session.stats = stats
         if load is not None:
             session.load(load)
+            session.model = model or session.model
+            session.transcript.system = session.transcript.system if system is None else system
         await _greet(session, server.address)
         await _talk(session)
 
 
 async def _greet(session: "Session", address: str) -> None:
     """Says where we are. Without a name, the first model is taken, and the greeting says so."""
-    from glmserve_client.errors import InvalidAnswer, NotFound, NotSupported
-
-    try:
-        models = await session.client.models()
-    except (NotFound, NotSupported, InvalidAnswer):  # servers need not list what they have
-        models = []
+    models = await session.models()
     others = f" (of {len(models)}: /model)" if not session.model and len(models) > 1 else ""
     session.model = session.model or (models[0].id if models else "")
     session.note(f"{session.model or 'the only model'}{others} at {address}")
@@ -78,21 +75,23 @@ async def _greet(session: "Session", address: str) -> None:
 
 async def _talk(session: "Session") -> None:
     from glmserve_client.chat import slash
+    from glmserve_client.chat.interrupt import interrupts_ignored
     from glmserve_client.chat.prompt import Prompt
 
     prompt = Prompt({name: command.takes_file for name, command in slash.COMMANDS.items()})
-    while True:
-        session.console.print()
-        try:
-            text = await prompt.ask(_mark(len(session.images)))
-            if text.startswith("/") and not text.startswith("//"):
-                await slash.run(session, text)
-            elif text:
-                await session.ask(text[1:] if text.startswith("//") else text)
-        except KeyboardInterrupt:
-            session.note("Ctrl-D or /quit leaves.")
-        except (EOFError, slash.Quit):
-            return
+    with interrupts_ignored():
+        while True:
+            session.console.print()
+            try:
+                text = await prompt.ask(_mark(len(session.images)))
+                if text.startswith("/") and not text.startswith("//"):
+                    await slash.run(session, text)
+                elif text:
+                    await session.ask(text[1:] if text.startswith("//") else text)
+            except KeyboardInterrupt:
+                session.note("Ctrl-D or /quit leaves.")
+            except (EOFError, slash.Quit):
+                return
 
 
 def _mark(images: int) -> str:

@@ -169,4 +169,7 @@ def _is_closed(unit: _Unit, lines: Sequence[str]) -> bool:
     """Whether the last line of the code block is the mark of its end."""
     mark = unit.token.markup
     last = lines[unit.end - 1]
-    return unit.end - unit.start > 1 and re.fullmatch(rf" {{0,3}}{re.escape(mark)}{re.escape(mark[0])}*\s*", last) is not None
+    return (
+        unit.end - unit.start > 1
+        and re.fullmatch(rf" {{0,3}}{re.escape(mark)}{re.escape(mark[0])}*\s*", last) is not None
+    )

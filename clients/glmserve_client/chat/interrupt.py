@@ -36,6 +36,16 @@ def _on_interrupt(action: Any) -> Iterator[None]:
 
 
 @contextmanager
+def interrupts_ignored() -> Iterator[None]:
+    """Ctrl-C does nothing but for what is interruptible: it may come twice, or late."""
+    former = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+@contextmanager
 def silent_keys() -> Iterator[None]:
     """Keys are not written to the screen; what is typed meanwhile is there when it is asked for."""
     terminal = sys.stdin.fileno()

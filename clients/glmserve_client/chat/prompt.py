@@ -36,7 +36,7 @@ class Prompt:
             )
 
     async def ask(self, mark: str = "") -> str:
-        """What is typed, with its line ends. Raises `EOFError` for Ctrl-D, `KeyboardInterrupt` for Ctrl-C on nothing."""
+        """What is typed. Raises `EOFError` for Ctrl-D, and `KeyboardInterrupt` for Ctrl-C where nothing is typed."""
         shown: StyleAndTextTuples = [("", mark), ("bold", "> ")]
         text = await self._session.prompt_async(shown)
         if text.startswith(_FENCE):

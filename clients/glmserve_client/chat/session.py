@@ -12,8 +12,9 @@ from glmserve_client.chat.interrupt import interruptible
 from glmserve_client.chat.screen import Screen
 from glmserve_client.chat.transcript import Message, Transcript, load
 from glmserve_client.client import AsyncClient
-from glmserve_client.errors import GlmserveError
+from glmserve_client.errors import ConfigurationError, GlmserveError, InvalidAnswer, NotFound, NotSupported
 from glmserve_client.messages import user
+from glmserve_client.model import Model
 from glmserve_client.reply import FinishReason, Reply
 from glmserve_client.stream import AsyncStream
 from glmserve_client.terminal.failure import worded
@@ -41,7 +42,7 @@ class Session:
         self.stats = False
         self._parameters = parameters
         self._unanswered: Message | None = None
-        """The last question, if nothing came of it."""
+        """The last question, if it has no answer."""
 
     async def ask(self, text: str) -> None:
         """Asks, with the pictures that wait."""
@@ -62,6 +63,18 @@ class Session:
             self._unanswered = None
             if len(turn) > 1:
                 self.note("The former answer is kept.")
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the last question has no answer."""
+        return self._unanswered is not None
+
+    async def models(self) -> list[Model]:
+        """Those of the server; none if it does not say, as servers need not."""
+        try:
+            return await self.client.models()
+        except (NotFound, NotSupported, InvalidAnswer):
+            return []
 
     def undo(self) -> Message | None:
         """Forgets the last question with its answer, and gives it."""
@@ -84,7 +97,10 @@ class Session:
         self._unanswered = self.transcript.messages.pop() if last and last[0]["role"] == "user" else None
 
     def save(self, path: Path) -> None:
-        """Writes the conversation, with a question that has no answer yet. Raises `ConfigurationError`."""
+        """Writes the conversation, with a question that has no answer yet. Raises `ConfigurationError`: another file
+        than its own is never written over."""
+        if path.exists() and path != self.file:
+            raise ConfigurationError(f"{path} exists, and is kept: name another file")
         unanswered = [] if self._unanswered is None else [self._unanswered]
         self.transcript.save(path, model=self.model, unanswered=unanswered)
         self.file = path

@@ -55,19 +55,26 @@ async def _system(session: Session, text: str) -> None:
         session.transcript.system = None if text == "-" else text
         session.note("No instructions." if text == "-" else "Instructions set, from the next question on.")
     else:
-        session.note(session.transcript.system or "No instructions. /system TEXT gives some, /system - takes them away.")
+        session.note(
+            session.transcript.system or "No instructions. /system TEXT gives some, /system - takes them away."
+        )
 
 
 async def _model(session: Session, name: str) -> None:
-    models = await interruptible(session.client.models())
+    models = await interruptible(session.models())
     if models is None:
+        return
+    if not name and not models:
+        session.note("The server does not list its models; /model NAME chooses one.")
         return
     if not name:
         session.console.print(table(models, current=session.model))
         return
     session.model = name
     known = any(name in (model.id, *model.aliases) for model in models)
-    session.note(f"The model is {name} from now on." if known else f"The server does not list {name}; asking it anyway.")
+    session.note(
+        f"The model is {name} from now on." if known else f"The server does not list {name}; asking it anyway."
+    )
 
 
 async def _image(session: Session, names: str) -> None:
@@ -78,11 +85,9 @@ async def _image(session: Session, names: str) -> None:
 
 
 async def _save(session: Session, name: str) -> None:
-    path = Path(*_split(name)[:1]).expanduser() if name else session.file
+    path = _file(name) if name else session.file
     if path is None:
         raise ConfigurationError("/save FILE names the file")
-    if path.exists() and path != session.file:
-        raise ConfigurationError(f"{path} exists, and is kept: name another file")
     session.save(path)
     session.note(f"Saved to {path}.")
 
@@ -90,7 +95,7 @@ async def _save(session: Session, name: str) -> None:
 async def _load(session: Session, name: str) -> None:
     if not name:
         raise ConfigurationError("/load FILE names the file")
-    session.load(Path(*_split(name)[:1]).expanduser())
+    session.load(_file(name))
     number = len(session.transcript.messages)
     messages = "1 message" if number == 1 else f"{number} messages"
     session.note(f"Loaded {messages}; the model is {session.model or 'the only one'}.")
@@ -98,6 +103,8 @@ async def _load(session: Session, name: str) -> None:
         last = session.transcript.messages[-1]
         session.console.print()
         session.show(_text(last))
+    if session.is_unanswered:
+        session.note("The last question has no answer yet; /retry asks it.")
 
 
 async def _retry(session: Session, _: str) -> None:
@@ -146,11 +153,15 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "/quit": Command(_quit, "", "Leave (also /exit, Ctrl-D)"),
 }
 _KEYS: Final = {
-    "Enter": "Send; for more lines: Alt-Enter, \\ at a line's end, \"\"\" around all",
+    "Enter": 'Send; for more lines: Alt-Enter, \\ at a line\'s end, """ around all',
     "Ctrl-C": "Stop the answer; clear the line",
     "Ctrl-D": "Leave",
 }
 _ALIASES: Final = {"/clear": "/new", "/exit": "/quit"}
+
+
+def _file(name: str) -> Path:
+    return Path(*_split(name)[:1]).expanduser()
 
 
 def _split(names: str) -> list[str]:

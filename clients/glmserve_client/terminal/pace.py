@@ -37,7 +37,9 @@ class Pace:
     def worded(self, usage: Usage | None) -> str:
         """The same on a line."""
         figures = self.figures(usage)
-        known = [] if figures["first_token_seconds"] is None else [f"first after {figures['first_token_seconds']:.2f} s"]
+        known = (
+            [] if figures["first_token_seconds"] is None else [f"first after {figures['first_token_seconds']:.2f} s"]
+        )
         if figures["tokens_per_second"] is not None:
             known.insert(0, f"{figures['tokens_per_second']:.1f} tokens/s")
         if usage:

@@ -1,10 +1,12 @@
-"""Text of unknown origin on a terminal, which would obey some of it: escape sequences, marks that turn writing around."""
+"""Text of unknown origin on a terminal, which obeys escape sequences and marks that turn the direction of writing."""
 
 from typing import Final
 
+_HALF_CHARACTERS: Final = range(0xD800, 0xE000)
+"""No terminal takes them."""
 _OBEYED: Final = {
-    **{code: None for code in (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))},
-    **{code: "\ufffd" for code in range(0xD800, 0xE000)},  # half characters, which no terminal takes
+    **dict.fromkeys([*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]),
+    **dict.fromkeys(_HALF_CHARACTERS, "\ufffd"),
     0x2028: "\n",
     0x2029: "\n",
 }

@@ -57,9 +57,9 @@ class Sampling:
     top_k: Annotated[
         int | None, typer.Option(help="Number of tokens to sample from; 0: all.", rich_help_panel=_PANEL)
     ] = None
-    repetition_penalty: Annotated[
-        float | None, typer.Option(help="Above 1: repeats less.", rich_help_panel=_PANEL)
-    ] = None
+    repetition_penalty: Annotated[float | None, typer.Option(help="Above 1: repeats less.", rich_help_panel=_PANEL)] = (
+        None
+    )
     seed: Annotated[int | None, typer.Option(help="The same seed, the same answer.", rich_help_panel=_PANEL)] = None
     stop: Annotated[
         list[str] | None, typer.Option(help="End where this would appear; repeatable.", rich_help_panel=_PANEL)
@@ -120,6 +120,6 @@ def _text(words: list[str]) -> str:
 
 def _standard_input() -> str:
     try:
-        return sys.stdin.buffer.read().decode()
+        return sys.stdin.buffer.read().decode().rstrip("\n")
     except UnicodeDecodeError as error:
         raise typer.BadParameter(f"standard input is not UTF-8 text: {error.reason} at byte {error.start}") from None
