@@ -35,6 +35,7 @@ class Terminal:
         self._screen = _Screen(80, 24, history=5000, ratio=0.5)
         self._screen.answer = lambda data: os.write(self._ours, data)
         self._stream = pyte.ByteStream(self._screen)
+        self._begun = 0
         self.raw = b""
         """All that was written to the terminal."""
         self._modes = termios.tcgetattr(theirs)
@@ -66,24 +67,25 @@ class Terminal:
         return termios.tcgetattr(self._theirs) == self._modes
 
     def write(self, text: str, *, enter: bool = True) -> None:
-        """Types it."""
+        """Types it. What is seen from now on is what comes of it, on the line of the prompt and below."""
+        self._begun = self.text.rfind("\n") + 1
         os.write(self._ours, f"{text}{ENTER if enter else ''}".encode())
 
     def see(self, text: str) -> str:
-        """Waits until the screen shows it; gives the screen."""
-        return self.see_that(lambda screen: text in screen, text)
+        """Waits until it is seen; gives all that came since something was typed."""
+        return self.see_that(lambda seen: text in seen, text)
 
     def see_last(self, line: str) -> str:
-        """Waits until the last line of the screen is this."""
-        return self.see_that(lambda screen: screen.split("\n")[-1] == line, line)
+        """The same for the last line as a whole."""
+        return self.see_that(lambda seen: seen.rpartition("\n")[2] == line, line)
 
     def see_that(self, is_seen: Callable[[str], bool], what: str) -> str:
-        """Waits until the screen is so."""
+        """Waits until what came is so."""
         end = time.monotonic() + PATIENCE
-        while not is_seen(self.screen):
+        while not is_seen(seen := self.text[self._begun :]):
             if not self._read(end - time.monotonic()):
                 raise AssertionError(f"{what!r} is not seen:\n{self.text}")
-        return self.screen
+        return seen
 
     def ask(self, question: str) -> str:
         """Types a question or a command at a prompt and waits for the next one; gives what is between."""
@@ -92,10 +94,8 @@ class Terminal:
 
     def enter(self, keys: str) -> str:
         """Presses keys, the last of which sends what was typed, and waits for the next prompt."""
-        begun = len(self.text)
         self.write(keys, enter=False)
-        self.see_that(lambda screen: screen.endswith("\n>") and len(self.text) > begun + len("\n\n>"), "a prompt")
-        return self.text[begun:].removesuffix(">").strip()
+        return self.see_that(lambda seen: seen.endswith("\n\n>"), "a prompt").removesuffix(">").strip("\n> ")
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to the command alone."""

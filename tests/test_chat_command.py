@@ -36,6 +36,20 @@ def chat(echo: Terminal) -> Terminal:
     return echo
 
 
+@pytest.fixture(scope="module")
+def abroad() -> Iterator[tuple[Upstream, Terminal]]:
+    """A scripted foreign server, and a conversation with it. See `foreign`."""
+    with Upstream() as upstream, Terminal("chat", "--model", "m", "--url", upstream.url) as terminal:
+        yield upstream, terminal
+
+
+@pytest.fixture
+def foreign(abroad: tuple[Upstream, Terminal]) -> tuple[Upstream, Terminal]:
+    """The same as if it had just begun."""
+    abroad[1].ask("/new")
+    return abroad
+
+
 def streamed(*texts: str, **delta: str) -> bytes:
     """An answer of a foreign server, in these pieces."""
     pieces = [chunk({"content": text}) for text in texts]
@@ -69,7 +83,6 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(chat: Terminal, tmp_path: P
 
 def test_ctrl_c_may_come_more_than_once(chat: Terminal) -> None:
     for _ in range(3):
-        chat.ask("/new")
         chat.write("//slow")
         chat.see(" 12 13")
         chat.write(CTRL_C * 3, enter=False)
@@ -78,22 +91,18 @@ def test_ctrl_c_may_come_more_than_once(chat: Terminal) -> None:
     assert chat.ask("still here").endswith("\n\nstill here")
 
 
-def test_ctrl_c_before_the_first_word_leaves_the_question_to_be_asked_again() -> None:
-    with Upstream(until_left) as upstream, upstream_chat(upstream) as terminal:
-        terminal.write("Hello?")
-        terminal.see("…")
-        terminal.write(CTRL_C, enter=False)
-        terminal.see("Stopped; /retry asks again.")
-        upstream.script = HELLO
-        assert "Hi" in terminal.ask("/retry")
-        assert upstream.body["messages"] == [{"role": "user", "content": "Hello?"}]
-
-
-def upstream_chat(upstream: Upstream, **environment: str) -> Terminal:
-    """A conversation with a scripted foreign server."""
-    terminal = Terminal("chat", "--model", "m", "--url", upstream.url, environment=environment)
-    terminal.see_last(">")
-    return terminal
+def test_ctrl_c_before_the_first_word_leaves_the_question_to_be_asked_again(
+    foreign: tuple[Upstream, Terminal],
+) -> None:
+    upstream, terminal = foreign
+    upstream.script = until_left
+    terminal.write("Hello?")
+    terminal.see("…")
+    terminal.write(CTRL_C, enter=False)
+    terminal.see("Stopped; /retry asks again.")
+    upstream.script = HELLO
+    assert "Hi" in terminal.ask("/retry")
+    assert upstream.body["messages"] == [{"role": "user", "content": "Hello?"}]
 
 
 def test_ctrl_c_clears_the_line(chat: Terminal) -> None:
@@ -124,7 +133,7 @@ def test_earlier_lines_come_back_and_commands_are_completed(chat: Terminal, tmp_
     chat.ask("once more")
     chat.write(UP, enter=False)
     chat.see_last("> once more")
-    assert chat.enter(ENTER) == "once more"
+    assert chat.enter(ENTER) == "once more\n\nonce more"
     chat.write(f"/sa{TAB}", enter=False)
     chat.see_last("> /save")
     assert "Saved" in chat.enter(f" {tmp_path}/talk.json{ENTER}")
@@ -199,31 +208,33 @@ def test_files_that_cannot_be_used_are_named(chat: Terminal, tmp_path: Path) -> 
     assert "no closing quotation" in chat.ask("/image 'open")
 
 
-def test_a_failed_question_is_asked_again() -> None:
-    with Upstream(failure("500 Oops", message="It broke.")) as upstream, upstream_chat(upstream) as terminal:
-        assert "It broke." in terminal.ask("Hello?")
-        upstream.script = HEAD + chunk({"content": "half an ans"})
-        shown = terminal.ask("/retry")
-        assert "half an ans" in shown
-        assert "/retry asks again." in shown
-        upstream.script = HELLO
-        assert "Hi" in terminal.ask("/retry")
-        terminal.ask("And now?")
-        assert [message["content"] for message in upstream.body["messages"]] == ["Hello?", "Hi", "And now?"]
+def test_a_failed_question_is_asked_again(foreign: tuple[Upstream, Terminal]) -> None:
+    upstream, terminal = foreign
+    upstream.script = failure("500 Oops", message="It broke.")
+    assert "It broke." in terminal.ask("Hello?")
+    upstream.script = HEAD + chunk({"content": "half an ans"})
+    shown = terminal.ask("/retry")
+    assert "half an ans" in shown
+    assert "/retry asks again." in shown
+    upstream.script = HELLO
+    assert "Hi" in terminal.ask("/retry")
+    terminal.ask("And now?")
+    assert [message["content"] for message in upstream.body["messages"]] == ["Hello?", "Hi", "And now?"]
 
 
-def test_an_answer_is_kept_until_another_one_comes() -> None:
-    with Upstream(HELLO) as upstream, upstream_chat(upstream) as terminal:
-        terminal.ask("Hello?")
-        upstream.script = failure("500 Oops", message="It broke.")
-        assert "The former answer is kept." in terminal.ask("/retry")
-        upstream.script = streamed("Another")
-        terminal.ask("/retry")
-        terminal.ask("And now?")
-        assert [message["content"] for message in upstream.body["messages"]] == ["Hello?", "Another", "And now?"]
-        assert "Forgotten: And now?" in terminal.ask("/undo")
-        terminal.ask("Or then?")
-        assert [message["content"] for message in upstream.body["messages"]] == ["Hello?", "Another", "Or then?"]
+def test_an_answer_is_kept_until_another_one_comes(foreign: tuple[Upstream, Terminal]) -> None:
+    upstream, terminal = foreign
+    upstream.script = HELLO
+    terminal.ask("Hello?")
+    upstream.script = failure("500 Oops", message="It broke.")
+    assert "The former answer is kept." in terminal.ask("/retry")
+    upstream.script = streamed("Another")
+    terminal.ask("/retry")
+    terminal.ask("And now?")
+    assert [message["content"] for message in upstream.body["messages"]] == ["Hello?", "Another", "And now?"]
+    assert "Forgotten: And now?" in terminal.ask("/undo")
+    terminal.ask("Or then?")
+    assert [message["content"] for message in upstream.body["messages"]] == ["Hello?", "Another", "Or then?"]
 
 
 def test_a_server_goes_away_and_comes_back() -> None:
@@ -258,26 +269,28 @@ HOSTILE = (
 )
 
 
-def test_what_a_model_says_commands_no_terminal() -> None:
-    with Upstream(streamed(HOSTILE, reasoning_content=HOSTILE)) as upstream, upstream_chat(upstream) as terminal:
-        terminal.ask("Hello?")
-        shown = terminal.see("after")
-        assert shown.count("]0;owned[2J2J [red]no markup[/red]") == 2
-        assert ":smile: gnp.exe<http://a/%1b[31m>" in shown
-        sequences = set(re.findall(rb"\x1b\[[\x30-\x3f]*[\x20-\x2f]*([\x40-\x7e])", terminal.raw))
-        assert sequences <= {bytes([final]) for final in b"mKAJCDGHhln"}
-        assert b"\x1b[2J" not in terminal.raw
-        assert b"\x1b]" not in terminal.raw
-        assert "\u202e".encode() not in terminal.raw
-        terminal.see_last(">")
+def test_what_a_model_says_commands_no_terminal(foreign: tuple[Upstream, Terminal]) -> None:
+    upstream, terminal = foreign
+    upstream.script = streamed(HOSTILE, reasoning_content=HOSTILE)
+    terminal.ask("Hello?")
+    shown = terminal.see("after")
+    assert shown.count("]0;owned[2J2J [red]no markup[/red]") == 2
+    assert ":smile: gnp.exe<http://a/%1b[31m>" in shown
+    sequences = set(re.findall(rb"\x1b\[[\x30-\x3f]*[\x20-\x2f]*([\x40-\x7e])", terminal.raw))
+    assert sequences <= {bytes([final]) for final in b"mKAJCDGHhln"}
+    assert b"\x1b[2J" not in terminal.raw
+    assert b"\x1b]" not in terminal.raw
+    assert "\u202e".encode() not in terminal.raw
+    terminal.see_last(">")
 
 
-def test_thoughts_are_dimmed_and_stand_apart() -> None:
+def test_thoughts_are_dimmed_and_stand_apart(foreign: tuple[Upstream, Terminal]) -> None:
+    upstream, terminal = foreign
     script = streamed("The answer.", reasoning_content="Let me think.")
-    with Upstream(script) as upstream, upstream_chat(upstream) as terminal:
-        assert "Let me think.\n\nThe answer." in terminal.ask("Hello?")
-        assert re.search(rb"\x1b\[2m[^\x1b]*Let me think", terminal.raw)
-        assert not re.search(rb"\x1b\[2m[^\x1b]*The answer", terminal.raw)
+    upstream.script = script
+    assert "Let me think.\n\nThe answer." in terminal.ask("Hello?")
+    assert re.search(rb"\x1b\[2m[^\x1b]*Let me think", terminal.raw)
+    assert not re.search(rb"\x1b\[2m[^\x1b]*The answer", terminal.raw)
 
 
 MARKDOWN = """# A title
@@ -300,12 +313,13 @@ First a **bold** word and a [link](https://example.com).
 Last `words`."""
 
 
-def test_markdown_is_drawn_once_however_it_comes() -> None:
+def test_markdown_is_drawn_once_however_it_comes(foreign: tuple[Upstream, Terminal]) -> None:
+    upstream, terminal = foreign
     code = [f"line_{number} = {number}" for number in range(60)]
     text = MARKDOWN.replace("{code}", "\n".join(code))
     pieces = re.findall(r"\s*\S{1,5}", text)
-    with Upstream(streamed(*pieces)) as upstream, upstream_chat(upstream) as terminal:
-        shown = terminal.ask("Hello?")
+    upstream.script = streamed(*pieces)
+    shown = terminal.ask("Hello?")
     lines = [line for line in shown.split("\n") if line]
     assert lines[lines.index("A title") :] == [
         "A title",
@@ -331,8 +345,8 @@ def test_a_long_line_is_wrapped_and_printed_once(chat: Terminal) -> None:
     assert max(map(len, shown.split("\n"))) <= 80
 
 
-def test_models_and_instructions_are_changed_on_the_way(where: list[str]) -> None:
-    with Terminal("chat", *where) as terminal:
+def test_models_and_instructions_are_changed_on_the_way(server: Glmserve) -> None:
+    with Terminal("chat", "--grpc", server.grpc_address) as terminal:
         assert f"{MODEL} (of 2: /model)" in terminal.see(GREETING)
         listed = terminal.ask("/model")
         assert re.search(rf"Model.*\n{MODEL} .*\nscripted ", listed)
@@ -348,7 +362,7 @@ def test_models_and_instructions_are_changed_on_the_way(where: list[str]) -> Non
 def test_a_server_need_not_list_its_models() -> None:
     with Upstream(HELLO) as upstream:
         upstream.models = failure("404 Not Found", message="No.")
-        with upstream_chat(upstream) as terminal:
+        with Terminal("chat", "--url", upstream.url) as terminal:
             assert "does not list its models" in terminal.ask("/model")
             terminal.ask("/model other")
             assert "Hi" in terminal.ask("Hello?")
@@ -379,7 +393,11 @@ def test_a_terminal_that_can_do_nothing_is_enough(server: Glmserve) -> None:
 
 
 def test_colours_are_left_out_on_request() -> None:
-    with Upstream(streamed("# Title\n\n- `code`\n")) as upstream, upstream_chat(upstream, NO_COLOR="1") as terminal:
+    script = streamed("# Title\n\n- `code`\n")
+    with (
+        Upstream(script) as upstream,
+        Terminal("chat", "--url", upstream.url, environment={"NO_COLOR": "1"}) as terminal,
+    ):
         terminal.ask("Hello?")
         assert not re.search(rb"\x1b\[([0-9]+;)*(3[0-9]|4[0-9]|9[0-9])[;m]", terminal.raw)
 

@@ -39,11 +39,12 @@ def ask(
     from glmserve_client import Client
     from glmserve_client.terminal.pace import Pace
 
-    pace = Pace()
+    pace, parameters = Pace(), sampling.parameters
+    parameters["model"] = question.model
     with (
         failures(as_json=as_json),
         Client(server.address, **server.options) as client,
-        client.stream(question.messages, **{**sampling.parameters, "model": question.model}) as stream,
+        client.stream(question.messages, **parameters) as stream,
     ):
         if as_json:
             for _ in stream:

@@ -14,7 +14,7 @@ def grouped(command: Callable[..., _T]) -> Callable[..., _T]:
     """The command for typer: a parameter whose type is a dataclass becomes an option (or argument) for each field."""
     signature = inspect.signature(command)
     kinds: dict[str, Any] = {name: one.annotation for name, one in signature.parameters.items()}
-    groups = {name: kind for name, kind in kinds.items() if is_dataclass(kind)}
+    groups: dict[str, Any] = {name: kind for name, kind in kinds.items() if is_dataclass(kind)}
 
     @wraps(command)
     def run(**values: Any) -> _T:
