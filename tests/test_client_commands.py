@@ -217,6 +217,12 @@ def test_a_terminal_is_not_told_what_to_do(server: Glmserve) -> None:
     os.close(ours)
 
 
+def test_signs_that_a_terminal_lacks_are_written_in_others() -> None:
+    with Upstream(HEAD + chunk({"content": "你好"}) + chunk(finish="stop") + DONE) as upstream:
+        done = run("ask", "Hello!", "--url", upstream.url, env={"PYTHONIOENCODING": "latin-1"})
+    assert (done.returncode, done.stdout) == (0, "\\u4f60\\u597d\n")
+
+
 def test_thoughts_are_for_terminals_alone() -> None:
     script = HEAD + chunk({"reasoning_content": "Hm."}) + chunk({"content": "Yes."}) + chunk(finish="stop")
     with Upstream(script + usage(1, 2) + DONE) as upstream:

@@ -1,5 +1,7 @@
 """The `glmserve` command: a host for the sub-commands that the installed packages register."""
 
+import io
+import sys
 from importlib.metadata import entry_points
 
 import typer
@@ -12,6 +14,9 @@ _ORDER = ("up", "serve", "edge", "config", "chat", "ask", "models", "tokens", "i
 
 def main() -> None:
     """Runs the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Chinese is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     app = typer.Typer(
         name="glmserve",
         help="GLM chat models behind a typed gRPC contract and OpenAI's HTTP API.",
