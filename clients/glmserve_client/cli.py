@@ -9,7 +9,20 @@ import typer
 GROUP = "glmserve.commands"
 """Entry points of this group are functions for typer; the entry point's name is the sub-command's."""
 
-_ORDER = ("up", "serve", "edge", "config", "chat", "ask", "models", "tokens", "inspect", "convert", "bench", "bench-model")
+_ORDER = (
+    "up",
+    "serve",
+    "edge",
+    "config",
+    "chat",
+    "ask",
+    "models",
+    "tokens",
+    "inspect",
+    "convert",
+    "bench",
+    "bench-model",
+)
 
 
 def main() -> None:
