@@ -13,6 +13,10 @@ from glmserve_gateway.errors import InvalidRequest
 MAX_DEPTH = 64
 """How deep objects and lists may be nested. Whatever reads a schema later may recurse safely."""
 
+MAX_VALUES = 262_144
+"""How many values a body may hold, in objects and lists of any depth. 30 MB of brackets would hold the event loop for
+more than a second while they become Python objects, and again when these are freed."""
+
 _LEAST_ROUNDED = 2.0**63  # orjson makes floats of integers above 64 bits
 _QUOTE_LENGTH = 64
 
@@ -22,6 +26,7 @@ Json: TypeAlias = Any
 
 def decode(data: bytes) -> dict[str, Json]:
     """The JSON object in `data`; raises `InvalidRequest` saying where it is not one."""
+    _count_values(data)
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -65,6 +70,20 @@ def quote(value: Json) -> str:
         return kind(value)
     text = encode(value)
     return text if len(text) <= _QUOTE_LENGTH else text[:_QUOTE_LENGTH] + "…"
+
+
+def _count_values(data: bytes) -> None:
+    """Refuses too many values before anything is made of them: a comma or a bracket stands before each."""
+    if _count_marks(data) < MAX_VALUES:  # even with those that are text
+        return
+    unescaped = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside = unescaped.split(b'"', 4 * MAX_VALUES)[::2]  # a value has a string and a key at the most
+    if len(outside) > 2 * MAX_VALUES or _count_marks(b"".join(outside)) >= MAX_VALUES:
+        raise InvalidRequest(f"the request body may hold at most {MAX_VALUES} values")
+
+
+def _count_marks(text: bytes) -> int:
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def _survey(value: dict[str, Json]) -> bool:
