@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 IGNORED_METADATA = "x-glmserve-ignored"
 TIME_METADATA = "openai-processing-ms"
 
-_LARGE_BODY = 256 * 1024
-"""From here on a body is parsed in a thread: pictures take longer than the event loop may wait."""
+_LARGE_BODY = 64 * 1024
+"""From here on a body is parsed in a thread: pictures and many values take longer than the event loop may wait."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 T = TypeVar("T")
@@ -68,6 +68,7 @@ class OpenAIServicer(openai_pb2_grpc.OpenAIServiceServicer):
     async def _answer(self, face: Face, request: HttpBody, context: Context) -> AsyncGenerator[HttpBody, None]:
         call: ChatCall | None = None
         begun = False
+        arrived = perf_counter()
         try:
             call = await _parse(face.parse, request)
             async with aclosing(self._bodies(face, call, context)) as bodies:
@@ -77,7 +78,7 @@ class OpenAIServicer(openai_pb2_grpc.OpenAIServiceServicer):
         except Exception as error:  # noqa: BLE001 -- the border: whatever it is, the caller must see an error
             failure = self._failure(face, error, call)
             if not begun:
-                await context.abort(failure.code, failure.details, failure.trailers)
+                await context.abort(failure.code, failure.details, (*failure.trailers, _time_since(arrived)))
             yield HttpBody(data=render.error_event(failure))
 
     @override
@@ -168,7 +169,7 @@ class OpenAIServicer(openai_pb2_grpc.OpenAIServiceServicer):
             data = await making
         except Exception as error:  # noqa: BLE001 -- as above
             failure = self._failure(OPENAI, error, None)
-            await context.abort(failure.code, failure.details, failure.trailers)
+            await context.abort(failure.code, failure.details, (*failure.trailers, _time_since(began)))
         await _send_head(context, began, ())
         return HttpBody(content_type=render.JSON_TYPE, data=data)
 
@@ -192,7 +193,11 @@ async def _parse(read: Callable[[bytes], T], request: HttpBody) -> T:
 
 async def _send_head(context: Context, began: float, ignored: Sequence[str], *more: tuple[str, str]) -> None:
     """Sends the headers. Not before there is a body: an error must be able to set the HTTP status until then."""
-    head = [(TIME_METADATA, str(round((perf_counter() - began) * 1000))), *more]
+    head = [_time_since(began), *more]
     if ignored:
         head.append((IGNORED_METADATA, ", ".join(ignored)))
     await context.send_initial_metadata(head)
+
+
+def _time_since(began: float) -> tuple[str, str]:
+    return TIME_METADATA, str(round((perf_counter() - began) * 1000))

@@ -7,7 +7,8 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Final
 
-_SANE_ID: Final = re.compile(r"[!-~]{1,128}")
+_SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@~-]{1,128}")
+"""What may stand in a log line, a header and a web page as it is. Envoy's configuration has the same."""
 
 
 @dataclass(slots=True)
@@ -32,7 +33,7 @@ _current: contextvars.ContextVar[Call | None] = contextvars.ContextVar("call", d
 
 
 def begin(method: str, request_id: str | None, caller: str) -> Call:
-    """Begins the call of this task; a request id that is missing or not printable is made anew.
+    """Begins the call of this task; a request id that is missing or not sane is made anew.
 
     `caller` tells those apart who share the server fairly.
     """

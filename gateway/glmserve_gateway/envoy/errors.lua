@@ -1,6 +1,11 @@
 -- Makes OpenAI's error body the body of the HTTP answer. A failed call of OpenAIService carries it in its metadata; a
--- failure that the service never saw (a message too long for gRPC, a reset connection) has only a gRPC message.
+-- failure that the service never saw (a reset connection) has only a gRPC message.
+-- Takes in bodies that are too large as well: whoever still sends does not read, and would see a closed connection and
+-- no answer. So the rest is read and dropped, and the answer comes at the end.
 -- Routes of native gRPC do not come here.
+
+local DROPPED = 8 -- times the largest body: more than that is cut off, answer or not
+local NOT_JSON = "\0" -- in place of what is dropped, so that nothing is mistaken for a whole request
 
 local function unescape(text)
   return (text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
@@ -17,9 +22,32 @@ local function error_type(status)
   return status:sub(1, 1) == "5" and "server_error" or "invalid_request_error"
 end
 
-local function error_body(message, status)
+local function error_body(message, status, code)
   if message:sub(1, 9) == '{"error":' then return message end -- a local reply, worded already
-  return '{"error":{"message":' .. quote(message) .. ',"type":"' .. error_type(status) .. '","param":null,"code":null}}'
+  return '{"error":{"message":' .. quote(message) .. ',"type":"' .. error_type(status) .. '","param":null,"code":'
+    .. (code and quote(code) or "null") .. "}}"
+end
+
+local function too_large(limit)
+  local message = string.format("The request body is larger than %g MiB", limit / 2^20)
+  return error_body(message, "413", "request_too_large")
+end
+
+function envoy_on_request(handle)
+  local limit = handle:virtualHost():metadata():get("max_body_bytes")
+  local declared = tonumber(handle:headers():get("content-length") or "")
+  if declared and declared <= limit then return end
+  local passed = declared and 0 or limit
+  local length = 0
+  for chunk in handle:bodyChunks() do
+    local before = length
+    length = length + chunk:length()
+    if length > DROPPED * limit then return end -- the transcoder refuses it
+    if length > passed then
+      chunk:setBytes(before <= passed and NOT_JSON or "")
+      handle:streamInfo():dynamicMetadata():set("glmserve.edge", "max_body_bytes", limit)
+    end
+  end
 end
 
 function envoy_on_response(handle)
@@ -33,7 +61,19 @@ function envoy_on_response(handle)
   headers:remove("grpc-status-details-bin")
   headers:remove("grpc-accept-encoding")
   headers:remove("x-glmserve-error")
-  if grpc_status == nil or grpc_status == "0" then return end
+  local edge = handle:streamInfo():dynamicMetadata():get("glmserve.edge")
+  if edge then
+    status, body = "413", too_large(edge["max_body_bytes"])
+  elseif grpc_status == nil or grpc_status == "0" then
+    return
+  elseif status == "200" then -- a request that calls itself gRPC where there is none
+    status = "415"
+  elseif grpc_status == "8" and not body then -- gRPC's own limit, which is that of `glmserve serve --max-body`
+    status = "413"
+  end
+  headers:replace(":status", status)
   headers:replace("content-type", "application/json")
+  if status:sub(1, 1) == "4" and status ~= "429" then headers:replace("x-should-retry", "false") end
+  if status == "503" and not body then headers:replace("retry-after", "1") end
   handle:body(true):setBytes(body or error_body(unescape(message or "The server gave no answer"), status))
 end
