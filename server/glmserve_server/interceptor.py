@@ -20,6 +20,7 @@ from glmserve_server.errors import DeadlineExceeded, ServeError, status_of
 Context = grpc.aio.ServicerContext[Any, Any]
 
 _ABORT_SECONDS: Final = 5.0
+_REQUEST_ID: Final = "x-request-id"
 
 logger = logging.getLogger("glmserve.calls")
 
@@ -131,8 +132,8 @@ class _Writing:
 @contextlib.asynccontextmanager
 async def _observed(name: str, context: Context) -> AsyncIterator[None]:
     metadata = dict(context.invocation_metadata() or ())
-    call = calls.begin(name, _text(metadata.get("x-request-id")), _caller(metadata, context.peer()))
-    context.set_trailing_metadata((("x-request-id", call.request_id),))
+    call = calls.begin(name, _text(metadata.get(_REQUEST_ID)), _caller(metadata, context.peer()))
+    context.set_trailing_metadata(((_REQUEST_ID, call.request_id),))
     try:
         yield
     except asyncio.CancelledError:
@@ -156,7 +157,9 @@ async def _abort(error: Exception, call: Call, context: Context) -> None:
         logger.error("%s", line, exc_info=error)
     try:
         async with asyncio.timeout(_ABORT_SECONDS):
-            await context.abort_with_status(status)
+            # The metadata of an abort replace those that were set before.
+            metadata = (*status.trailing_metadata, (_REQUEST_ID, call.request_id))
+            await context.abort(status.code, status.details, metadata)
     except TimeoutError:
         raise asyncio.CancelledError from None  # the caller does not even take that
 
