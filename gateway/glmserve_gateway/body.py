@@ -42,7 +42,10 @@ def decode(data: bytes) -> dict[str, Json]:
 
 def encode(value: Json) -> str:
     """JSON of `value`, short, with the keys in their order and integers exact."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # an integer above 64 bits
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def kind(value: Json) -> str:
@@ -74,7 +77,7 @@ def quote(value: Json) -> str:
 
 def _count_values(data: bytes) -> None:
     """Refuses too many values before anything is made of them: a comma or a bracket stands before each."""
-    if _count_marks(data) < MAX_VALUES:  # even with those that are text
+    if len(data) < 2 * MAX_VALUES or _count_marks(data) < MAX_VALUES:  # even with those that are text
         return
     unescaped = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     outside = unescaped.split(b'"', 4 * MAX_VALUES)[::2]  # a value has a string and a key at the most
@@ -91,9 +94,15 @@ def _survey(value: dict[str, Json]) -> bool:
     level: list[Json] = [value]
     huge = False
     for _ in range(MAX_DEPTH):
-        children = [child for node in level for child in (node.values() if isinstance(node, dict) else node)]
-        huge = huge or any(isinstance(child, float) and abs(child) >= _LEAST_ROUNDED for child in children)
-        level = [child for child in children if isinstance(child, list | dict)]
-        if not level:
+        deeper: list[Json] = []
+        for node in level:
+            for child in node.values() if type(node) is dict else node:
+                form = type(child)
+                if form is dict or form is list:
+                    deeper.append(child)
+                elif form is float and abs(child) >= _LEAST_ROUNDED:
+                    huge = True
+        if not deeper:
             return huge
+        level = deeper
     raise InvalidRequest(f"the request body is nested deeper than {MAX_DEPTH} levels")

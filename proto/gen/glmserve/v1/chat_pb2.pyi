@@ -140,16 +140,20 @@ class ChatCompletionRequest(_message.Message):
     top_logprobs: _builtins.int
     """How many alternatives to return for each token, from 0 to 20; needs `logprobs`. Unset: 0."""
     prompt_cache_key: _builtins.str
-    """Requests with the same key are likely to share a prompt prefix, and are sent where it is cached, if possible."""
+    """Requests with the same key are likely to share a prompt prefix, and are sent where it is cached, if possible. At
+    most 1024 characters.
+    """
     user: _builtins.str
-    """An opaque name of the end user. Not used by the model."""
+    """An opaque name of the end user, of at most 1024 characters. Not used by the model."""
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Message]:
-        """The conversation so far, oldest first; at least one message, at most 4096. None if there is a `prompt`."""
+        """The conversation so far, oldest first; at least one message, at most 4096. All
+        together may have 16384 parts of content, 64 images among them, and 4096 tool calls. None if there is a `prompt`.
+        """
 
     @_builtins.property
     def tools(self) -> _containers.RepeatedCompositeFieldContainer[_tool_pb2.Tool]:
-        """Functions that the model may call; at most 128."""
+        """Functions that the model may call; at most 128, of 1 MiB together."""
 
     @_builtins.property
     def tool_choice(self) -> _tool_pb2.ToolChoice:
@@ -161,7 +165,7 @@ class ChatCompletionRequest(_message.Message):
 
     @_builtins.property
     def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Up to 4 strings, none empty, that end the answer where they would appear. They are not part of it."""
+        """Up to 4 strings, of 1 to 1024 characters, that end the answer where they would appear. They are not part of it."""
 
     @_builtins.property
     def logit_bias(self) -> _containers.ScalarMap[_builtins.int, _builtins.float]:
@@ -430,7 +434,7 @@ class JsonSchemaFormat(_message.Message):
     description: _builtins.str
     """What the answer is for, for the model to read."""
     schema_json: _builtins.str
-    """The JSON Schema, in JSON; at most 64 KiB. Required."""
+    """The JSON Schema, in JSON; at most 64 KiB and 64 levels. Required."""
     strict: _builtins.bool
     """Whether the answer must follow the schema exactly. Unset: false."""
     def __init__(
