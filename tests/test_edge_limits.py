@@ -18,8 +18,7 @@ from glmserve_gateway.envoy import Envoy
 MIB = 2**20
 LIMIT = MIB
 """The limit of `small`, whose answers are those of the default, sooner."""
-TALK = {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]}
-FUNCTION = {"type": "function", "function": {"name": "f"}}
+TALK: dict[str, Any] = {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -61,7 +61,7 @@ def contract() -> dict[str, str]:
     """The paths that openai.proto gives its methods, and HTTP's method for each."""
     paths: dict[str, str] = {}
     for rpc in openai_pb2.DESCRIPTOR.services_by_name["OpenAIService"].methods:
-        rule = rpc.GetOptions().Extensions[annotations_pb2.http]
+        rule: Any = rpc.GetOptions().Extensions[annotations_pb2.http]  # type: ignore[index]  # the stubs have none
         method = rule.WhichOneof("pattern")
         paths[getattr(rule, method).replace("=**", "")] = method.upper()
     return paths
