@@ -208,8 +208,12 @@ async def test_page_of_an_allowed_origin_may_ask_and_read(allowing: httpx.AsyncC
     assert preflight.headers["access-control-allow-origin"] == "https://example.org"
     assert preflight.headers["access-control-allow-private-network"] == "true"
     assert {"*", "authorization"} <= set(preflight.headers["access-control-allow-headers"].split(", "))
-    for body in (asking("hi", seed=1), asking("hi", stream=True), asking("hi", n=-1), asking("/fail")):
-        response = await allowing.post("/chat/completions", json=body, headers=page)
+    bodies = (asking("hi", seed=1), asking("hi", stream=True), asking("hi", n=-1), asking("/fail"))
+    for response in [
+        *[await allowing.post("/chat/completions", json=body, headers=page) for body in bodies],
+        await allowing.get("/chat/completions", headers=page),
+        await allowing.post("/embeddings", json={}, headers=page),
+    ]:
         assert response.headers["access-control-allow-origin"] == "https://example.org"
         assert set(response.headers["access-control-expose-headers"].split(", ")) >= READABLE
 

@@ -56,6 +56,11 @@ class Line:
                 body = await self._reader.readexactly(int(headers.get("content-length", "0")))
         return int(head[0].split()[1]), headers, json.loads(body) if body else None
 
+    async def head(self) -> int:
+        """The status of an answer that has no body."""
+        async with asyncio.timeout(30):
+            return int((await self._reader.readuntil(b"\r\n\r\n")).split()[1])
+
     async def _chunks(self) -> bytes:
         body = b""
         while size := int(await self._reader.readline(), 16):
@@ -321,6 +326,13 @@ async def test_pipelined_requests_are_answered_in_their_order(line: Line) -> Non
     await line.send(b"".join(post(f"content-length: {len(body)}") + body for body in bodies))
     answers = [await line.answer() for _ in bodies]
     assert [answer["choices"][0]["message"]["content"] for _, _, answer in answers] == ["a", "b", "c"]
+
+
+async def test_head_has_no_body_and_the_connection_goes_on(line: Line) -> None:
+    heads = b"HEAD /v1/models HTTP/1.1\r\nhost: edge\r\n\r\nHEAD /v1/none HTTP/1.1\r\nhost: edge\r\n\r\n"
+    await line.send(heads + b"GET /v1/models HTTP/1.1\r\nhost: edge\r\n\r\n")
+    assert [await line.head() for _ in range(2)] == [405, 404]
+    assert (await line.answer())[0] == 200
 
 
 async def test_client_that_waits_for_100_may_go_on(line: Line) -> None:

@@ -262,6 +262,14 @@ async def test_native_grpc_passes_the_same_port(http: httpx.AsyncClient) -> None
         assert "{" not in (caught.value.details() or "")
 
 
+async def test_unknown_method_of_grpc_is_unimplemented(http: httpx.AsyncClient) -> None:
+    async with grpc.aio.insecure_channel(http.base_url.netloc.decode()) as channel:
+        for name in ("/glmserve.v1.ChatService/None", "/none.Service/None", "/v1/none"):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await channel.unary_unary(name)(b"", timeout=30)
+            assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
 async def test_configuration_for_containers_is_valid_as_it_stands(tmp_path: Path) -> None:
     bootstrap = tmp_path / "envoy.yaml"
     bootstrap.write_text((FILES / "envoy.yaml").read_text().replace("/etc/glmserve", str(FILES)))

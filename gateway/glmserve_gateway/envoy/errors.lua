@@ -1,5 +1,6 @@
 -- Makes OpenAI's error body the body of the HTTP answer. A failed call of OpenAIService carries it in its metadata; a
 -- failure that the service never saw (a reset connection) has only a gRPC message.
+-- Answers what no route serves.
 -- Takes in bodies that are too large as well: whoever still sends does not read, and would see a closed connection and
 -- no answer. So the rest is read and dropped, and the answer comes at the end.
 -- Routes of native gRPC do not come here.
@@ -28,12 +29,30 @@ local function error_body(message, status, code)
     .. (code and quote(code) or "null") .. "}}"
 end
 
+-- Notes what the answer will be, whoever gives it.
+local function refuse(handle, refusal)
+  handle:streamInfo():dynamicMetadata():set("glmserve.edge", "refusal", refusal)
+end
+
 local function too_large(limit)
   local message = string.format("The request body is larger than %g MiB", limit / 2^20)
-  return error_body(message, "413", "request_too_large")
+  return { status = "413", message = message, code = "request_too_large" }
+end
+
+-- Answers a request that its route refuses.
+local function answer(handle, refusal)
+  local headers, status = handle:headers(), refusal["status"]
+  local method = headers:get(":method")
+  local names = { METHOD = method:sub(1, 16), PATH = headers:get(":path"):sub(1, 200) }
+  local message = refusal["message"]:gsub("%u+", names)
+  local head = method == "HEAD" -- has no body
+  refuse(handle, { status = status, message = message, code = refusal["code"], allow = refusal["allow"], head = head })
+  handle:respond({ [":status"] = status }, "")
 end
 
 function envoy_on_request(handle)
+  local refusal = handle:metadata():get("refusal")
+  if refusal then return answer(handle, refusal) end
   local limit = handle:virtualHost():metadata():get("max_body_bytes")
   local declared = tonumber(handle:headers():get("content-length") or "")
   if declared and declared <= limit then return end
@@ -45,7 +64,7 @@ function envoy_on_request(handle)
     if length > DROPPED * limit then return end -- the transcoder refuses it
     if length > passed then
       chunk:setBytes(before <= passed and NOT_JSON or "")
-      handle:streamInfo():dynamicMetadata():set("glmserve.edge", "max_body_bytes", limit)
+      if before <= passed then refuse(handle, too_large(limit)) end
     end
   end
 end
@@ -63,17 +82,18 @@ function envoy_on_response(handle)
   headers:remove("x-glmserve-error")
   local edge = handle:streamInfo():dynamicMetadata():get("glmserve.edge")
   if edge then
-    status, body = "413", too_large(edge["max_body_bytes"])
+    local refusal = edge["refusal"]
+    status, body = refusal["status"], error_body(refusal["message"], refusal["status"], refusal["code"])
+    if refusal["allow"] then headers:replace("allow", refusal["allow"]) end
   elseif grpc_status == nil or grpc_status == "0" then
     return
-  elseif status == "200" then -- a request that calls itself gRPC where there is none
-    status = "415"
-  elseif grpc_status == "8" and not body then -- gRPC's own limit, which is that of `glmserve serve --max-body`
+  elseif grpc_status == "8" and not body then -- gRPC's own limit, which is that of the server
     status = "413"
   end
   headers:replace(":status", status)
   headers:replace("content-type", "application/json")
   if status:sub(1, 1) == "4" and status ~= "429" then headers:replace("x-should-retry", "false") end
   if status == "503" and not body then headers:replace("retry-after", "1") end
+  if edge and edge["refusal"]["head"] then return end
   handle:body(true):setBytes(body or error_body(unescape(message or "The server gave no answer"), status))
 end
