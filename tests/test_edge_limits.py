@@ -177,6 +177,19 @@ async def test_client_raises_on_an_oversize_request(small: Envoy) -> None:
     assert (caught.value.status_code, caught.value.code) == (413, "request_too_large")
 
 
+async def test_body_that_only_the_server_refuses_is_413_too(server: Glmserve) -> None:
+    async with (
+        Envoy(grpc=[server.grpc_address], max_body_mib=64) as envoy,
+        openai.AsyncOpenAI(base_url=envoy.openai_url, api_key="any", timeout=30) as client,
+    ):
+        with pytest.raises(openai.APIStatusError, match="larger than max") as caught:
+            await client.chat.completions.create(
+                model="scripted", messages=[{"role": "user", "content": "a" * 45 * MIB}]
+            )
+    assert caught.value.status_code == 413
+    assert caught.value.response.headers["x-should-retry"] == "false"
+
+
 # --- What is in it ---------------------------------------------------------------------------------------------------
 
 HOSTILE = [

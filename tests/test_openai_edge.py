@@ -327,7 +327,9 @@ asyncio.run(main())
 async def test_edge_command_announces_itself_and_ends_with_the_signal(server: Glmserve, tmp_path: Path) -> None:
     ready = tmp_path / "ready.json"
     program = "import typer; from glmserve_gateway.commands import edge; typer.run(edge)"
+    log = tmp_path / "access.log"
     options = ("--grpc", server.grpc_address, "--port", "0", "--ready-file", str(ready))
+    options += ("--max-body", "1", "--access-log", str(log), "--allow-origin", "https://example.org")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", program, *options, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -336,11 +338,16 @@ async def test_edge_command_announces_itself_and_ends_with_the_signal(server: Gl
         assert b"OpenAI" in await asyncio.wait_for(process.stdout.readline(), 30)
         addresses = json.loads(ready.read_text())
         async with httpx.AsyncClient() as client:
-            models = (await client.get(f"{addresses['openai']}/models")).json()
+            page = {"origin": "https://example.org"}
+            models = (answer := await client.get(f"{addresses['openai']}/models", headers=page)).json()
+            large = await client.post(f"{addresses['openai']}/chat/completions", content=bytes(2**21))
+        assert answer.headers["access-control-allow-origin"] == "https://example.org"
+        assert large.status_code == 413
         assert "scripted" in {model["id"] for model in models["data"]}
         process.send_signal(signal.SIGTERM)
         _, complaints = await asyncio.wait_for(process.communicate(), 30)
         assert (process.returncode, complaints) == (0, b"")
+        assert [json.loads(line)["status"] for line in log.read_text().splitlines()] == [200, 413]
     finally:
         if process.returncode is None:
             os.kill(process.pid, signal.SIGKILL)
