@@ -16,7 +16,7 @@ from glmserve_gateway import body, render
 from glmserve_gateway.parse import parse_chat_call
 
 SIDES: Final = ("json", "orjson")
-SECONDS: Final = 0.3
+SECONDS: Final = 0.2
 """CPU time for one measurement."""
 
 Measured = dict[str, dict[str, list[float]]]
@@ -134,4 +134,4 @@ def _picture(size: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(compare, name="parse_render", rounds=7)
+    main(compare, name="parse_render", rounds=5)

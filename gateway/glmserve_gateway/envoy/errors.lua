@@ -8,6 +8,8 @@
 local DROPPED = 8 -- times the largest body: more than that is cut off, answer or not
 local NOT_JSON = "\0" -- in place of what is dropped, so that nothing is mistaken for a whole request
 
+local MAY_PASS = { ["408"] = true, ["409"] = true, ["429"] = true }
+
 local function unescape(text)
   return (text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
 end
@@ -92,7 +94,7 @@ function envoy_on_response(handle)
   end
   headers:replace(":status", status)
   headers:replace("content-type", "application/json")
-  if status:sub(1, 1) == "4" and status ~= "429" then headers:replace("x-should-retry", "false") end
+  if status:sub(1, 1) == "4" and not MAY_PASS[status] then headers:replace("x-should-retry", "false") end
   if status == "503" and not body then headers:replace("retry-after", "1") end
   if edge and edge["refusal"]["head"] then return end
   handle:body(true):setBytes(body or error_body(unescape(message or "The server gave no answer"), status))
