@@ -266,7 +266,7 @@ async def test_unknown_method_of_grpc_is_unimplemented(http: httpx.AsyncClient) 
     async with grpc.aio.insecure_channel(http.base_url.netloc.decode()) as channel:
         for name in ("/glmserve.v1.ChatService/None", "/none.Service/None", "/v1/none"):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await channel.unary_unary(name)(b"", timeout=30)
+                await channel.unary_unary(name)(b"", timeout=30)  # type: ignore[arg-type]  # bytes go as they are
             assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
@@ -329,9 +329,9 @@ async def test_edge_command_announces_itself_and_ends_with_the_signal(server: Gl
     program = "import typer; from glmserve_gateway.commands import edge; typer.run(edge)"
     log = tmp_path / "access.log"
     options = ("--grpc", server.grpc_address, "--port", "0", "--ready-file", str(ready))
-    options += ("--max-body", "1", "--access-log", str(log), "--allow-origin", "https://example.org")
+    edge = ("--max-body", "1", "--access-log", str(log), "--allow-origin", "https://example.org")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, *options, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        sys.executable, "-c", program, *options, *edge, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
         assert process.stdout
