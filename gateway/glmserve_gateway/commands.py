@@ -26,7 +26,7 @@ def edge(
         list[str] | None,
         typer.Option(metavar="ORIGIN", help="Let web pages of this origin in; * for all. May be repeated."),
     ] = None,
-    max_body: Annotated[int, typer.Option(min=1, max=1024, help="MiB that a body may have; the server takes 40.")] = 32,
+    max_body: Annotated[int, typer.Option(min=1, max=1024, help="MiB that the body of a request may have.")] = 32,
     access_log: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Gets a line of JSON for every request.")
     ] = None,
