@@ -22,6 +22,8 @@ class Capabilities:
     repetition_penalty: bool
     ignore_eos: bool
     max_choices: int
+    sampling: bool
+    parallel_tool_calls: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
