@@ -91,21 +91,21 @@ def _rows(field: Field) -> Iterator[list[str]]:
 def _values(schema: Schema) -> str:
     match schema:
         case {"anyOf": [*forms]}:
-            return " or ".join(map(_values, forms))
+            words = " or ".join(map(_values, forms))
         case {"enum": [*members]}:
-            return ", ".join(f"`{member}`" for member in members)
+            words = ", ".join(f"`{member}`" for member in members)
+        case {"const": value}:
+            words = f"`{value}`"
         case {"$ref": str(ref)}:
-            return f"`{ref.rpartition('/')[2]}`"
+            words = f"`{ref.rpartition('/')[2]}`"
         case {"type": "array", "items": items, **more}:
             most = f" of up to {more['maxItems']}" if "maxItems" in more else ""
-            return f"list{most}: {_values(items)}"
-        case {"const": value}:
-            return f"`{value}`"
+            words = f"list{most}: {_values(items)}"
         case {"type": "number" | "integer"}:
-            return _range(schema)
-        case {"type": str(type_)}:
-            return type_
-    return ""
+            words = _range(schema)
+        case _:
+            words = str(schema.get("type", ""))
+    return words
 
 
 def _range(schema: Schema) -> str:
