@@ -94,13 +94,13 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize("body", ANSWERS, ids=range(len(ANSWERS)))
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [(path, body) for path in PATHS for body in ANSWERS if "v2" not in path or not {"tools", "functions"} & body.keys()],
+)
 def test_answers_and_chunks_are_of_the_sdks_types_and_as_described(
     http: httpx.Client, path: str, body: dict[str, Any]
 ) -> None:
-    if "v2" in path and ("tools" in body or "functions" in body):
-        pytest.skip("DB-GPT's client cannot read calls")
     body = {"model": MODEL, "temperature": 0, **body}
     whole = http.post(path, json=body)
     ChatCompletion.model_validate_json(whole.content, strict=True)
