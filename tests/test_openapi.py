@@ -84,7 +84,7 @@ def test_the_ranges_described_are_those_of_the_server(http: httpx.Client, name: 
         assert told in (("none", "unsupported_parameter") if right else (None,)), (value, response.text)
 
 
-ANSWERS = [
+ANSWERS: list[dict[str, Any]] = [
     {"messages": [USER]},
     {"messages": [USER], "n": 2, "max_tokens": 3},
     {"messages": CONVERSATION, "max_tokens": 3},
@@ -96,7 +96,12 @@ ANSWERS = [
 
 @pytest.mark.parametrize(
     ("path", "body"),
-    [(path, body) for path in PATHS for body in ANSWERS if "v2" not in path or not {"tools", "functions"} & body.keys()],
+    [
+        (path, body)
+        for path in PATHS
+        for body in ANSWERS
+        if "v2" not in path or not {"tools", "functions"} & body.keys()
+    ],
 )
 def test_answers_and_chunks_are_of_the_sdks_types_and_as_described(
     http: httpx.Client, path: str, body: dict[str, Any]
@@ -142,7 +147,7 @@ def test_requests_made_from_the_description_are_answered_as_it_says(
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    def ask(case: Case) -> None:
+    def ask(case: Case[Any]) -> None:
         response = case.call(base_url=server.edge_url, session=session, timeout=60)
         case.validate_response(response, checks=CHECKED)
         if response.status_code >= 400:

@@ -53,8 +53,8 @@ class Field:
     target: str | Fate
     """The path in `ChatCompletionRequest`. Several names may lead to one path, if they say the same."""
     read: Reader[Any]
-    about: str
-    """What it asks for, in a sentence of Markdown."""
+    about: str = ""
+    """What it asks for, in a few words of Markdown."""
 
 
 @reads(
