@@ -97,7 +97,8 @@ class Chat:
 
     def _described(self, entry: Entry) -> Model:
         model = entry.describe()
-        model.parameters.CopyFrom(fates.parameters(model.capabilities, refuse=self._refuse_unsupported))
+        if model.HasField("capabilities"):
+            model.parameters.CopyFrom(fates.parameters(model.capabilities, refuse=self._refuse_unsupported))
         return model
 
     def _checked(self, request: ChatCompletionRequest, entry: Entry) -> list[str]:
