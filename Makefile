@@ -116,6 +116,10 @@ types: $(READY) ## Check the types (mypy, strict)
 proto: $(READY) ## Generate proto/gen and Envoy's descriptor from proto/glmserve
 	@PATH="$(CURDIR)/$(BIN):$$PATH" proto/generate.sh
 
+.PHONY: docs
+docs: $(READY) ## Generate docs/parameters.md and the API's description from the table of fields
+	@$(BIN)/python docs/generate.py
+
 .PHONY: check-generated
 check-generated: $(READY) ## Check that the generated files are those that `make proto` makes
 	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \

@@ -214,7 +214,8 @@ def test_a_second_image_is_refused_by_name(
 def test_a_model_that_sees_nothing_refuses_images(seeing: Glmserve, way: Way) -> None:
     with way(seeing) as face, pytest.raises(Refused, match="cannot give images") as refused:
         face.ask([shown(RED_DISC, "x")], model=MODEL)
-    assert (refused.value.status, refused.value.param) == (400, "messages")
+    assert refused.value.status == 400
+    assert str(refused.value.param).startswith("messages[0].content[0].image")
 
 
 @pytest.mark.parametrize("name", ["a jpeg cut short", "a png bomb", "a text bomb", "nothing but a head"])

@@ -23,6 +23,8 @@ class Capabilities:
     ignore_eos: bool
     max_choices: int
     prompts: bool
+    sampling: bool
+    parallel_tool_calls: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from glmserve_gateway.fields import FIELDS as CHAT_FIELDS
 from glmserve_gateway.fields import Fate, Field, unsupported, with_fields
 from glmserve_gateway.parse import ChatCall, parse_chat_call
 from glmserve_gateway.text_completion import TextChunks, text_completion
-from glmserve_gateway.values import boolean, count, strings, token_ids, wrong_type
+from glmserve_gateway.values import boolean, count, reads, string, strings, token_ids, wrong_type
 
 MAX_COMPLETIONS = 128
 """The most choices of a request, over all its prompts."""
@@ -33,6 +33,16 @@ class Prompts(NamedTuple):
     """They came as a list of prompts, even if there is one."""
 
 
+@reads(
+    {
+        "anyOf": [
+            string.schema,
+            {"type": "array", "items": string.schema, "minItems": 1, "maxItems": MAX_COMPLETIONS},
+            token_ids.schema,
+            {"type": "array", "items": token_ids.schema, "minItems": 1, "maxItems": MAX_COMPLETIONS},
+        ]
+    }
+)
 def prompts(value: Json, path: str) -> Prompts:
     """A text, a list of texts, a list of token ids, or a list of such lists."""
     if isinstance(value, str):
@@ -57,17 +67,17 @@ def _of_ids(value: Json, path: str) -> chat_pb2.Prompt:
 _FOR_MESSAGES = unsupported("it goes with messages, at /v1/chat/completions")
 
 FIELDS = with_fields(
-    Field("prompt", Fate.ANSWER, prompts),
-    Field("echo", Fate.ANSWER, boolean),
-    Field("best_of", Fate.ANSWER, count(least=1)),
-    Field("add_special_tokens", Fate.ANSWER, boolean),
-    Field("logprobs", "top_logprobs", count(least=0)),
-    Field("suffix", Fate.ACCEPTED, unsupported("no model here fills in what comes before a text")),
-    Field("max_completion_tokens", Fate.ACCEPTED, unsupported("here it is max_tokens")),
-    Field("top_logprobs", Fate.ACCEPTED, unsupported("here it is logprobs")),
-    Field("parallel_tool_calls", Fate.ACCEPTED, boolean),
+    Field("prompt", Fate.ANSWER, prompts, "A text, a list of texts, a list of token ids, or a list of such lists"),
+    Field("echo", Fate.ANSWER, boolean, "`true`: begin each text with its prompt"),
+    Field("best_of", Fate.ANSWER, count(least=1), "Must be the same as `n`"),
+    Field("add_special_tokens", Fate.ANSWER, boolean, "Whether a text gets the tokens that the family puts around one"),
+    Field("logprobs", "top_logprobs", count(least=0, most=20), "Give log probabilities, with this many alternatives"),
+    Field("suffix", Fate.REFUSED, unsupported("no model here fills in what comes before a text"), "What follows"),
+    Field("max_completion_tokens", Fate.REFUSED, unsupported("here it is max_tokens"), "The newer name"),
+    Field("top_logprobs", Fate.REFUSED, unsupported("here it is logprobs"), "The newer name"),
+    Field("parallel_tool_calls", Fate.ACCEPTED, boolean, "Nothing is called here"),
     *(
-        Field(name, Fate.ACCEPTED, _FOR_MESSAGES)
+        Field(name, Fate.REFUSED, _FOR_MESSAGES, "For conversations")
         for name in ("messages", "tools", "functions", "tool_choice", "function_call", "response_format")
     ),
     *(replace(field, target=Fate.IGNORED) for field in CHAT_FIELDS if str(field.target).startswith("reasoning.")),

@@ -77,7 +77,7 @@ def parse_chat_call(
         match field.target:
             case Fate.ANSWER:
                 answer[field.name] = read
-            case Fate.IGNORED:
+            case Fate.IGNORED if read:
                 ignored.append(field.name)
             case str(target) if read is not None:
                 _put(request, target, read, source=field.name, earlier=sources.get(target))

@@ -7,7 +7,7 @@ _RENAMED = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"^(messages\[\d+\]\.content\[\d+\])\.image\.(?:data|url)$", r"\1.image_url.url"),
-        (r"^(messages\[\d+\]\.content\[\d+\])\.image\b", r"\1.image_url"),
+        (r"^(messages\[\d*\]\.content\[\d*\])\.image\b", r"\1.image_url"),
         (r"^(messages\[\d+\]\.tool_calls\[\d+\])\.name$", r"\1.function.name"),
         (r"^(messages\[\d+\]\.tool_calls\[\d+\])\.arguments_json$", r"\1.function.arguments"),
         (r"^(tools\[\d+\]\.function)\.parameters_json$", r"\1.parameters"),
@@ -24,7 +24,7 @@ _RENAMED = tuple(
         (r"^reasoning(?:\.effort)?$", "reasoning_effort"),
     )
 )
-_OLD_FUNCTION = re.compile(r"^tools(\[\d+\])(?:\.function)?")
+_OLD_FUNCTION = re.compile(r"^tools(\[\d*\])(?:\.function)?")
 _OLD_CHOICE = re.compile(r"^tool_choice\.function")
 
 

@@ -11,6 +11,7 @@ import orjson
 
 from glmserve.v1 import chat_pb2, message_pb2, model_pb2
 from glmserve_gateway.errors import OpenAIError
+from glmserve_gateway.parameters import parameters
 
 JSON_TYPE = "application/json"
 EVENTS_TYPE = "text/event-stream; charset=utf-8"
@@ -25,6 +26,7 @@ FINISH_REASONS: FinishReasons = {
     chat_pb2.FINISH_REASON_CONTENT_FILTER: "content_filter",
 }
 NOTHING: Mapping[str, str] = {}
+_CAPABILITIES = model_pb2.Capabilities.DESCRIPTOR.fields
 _LEAST_LOGPROB = -9999.0
 """What OpenAI gives for minus infinity, which JSON cannot hold."""
 
@@ -243,4 +245,16 @@ def finite(logprob: float) -> float:
 
 
 def _model(model: model_pb2.Model) -> dict[str, Any]:
-    return {"id": model.id, "object": "model", "created": model.created.seconds, "owned_by": model.owned_by}
+    return {
+        "id": model.id,
+        "object": "model",
+        "created": model.created.seconds,
+        "owned_by": model.owned_by,
+        "glmserve": {
+            "engine": model.engine,
+            "aliases": list(model.aliases),
+            "context_length": model.context_length or None,
+            "capabilities": {field.name: getattr(model.capabilities, field.name) for field in _CAPABILITIES},
+            "parameters": parameters(model),
+        },
+    }

@@ -7,12 +7,13 @@ from glmserve_gateway.body import Json, decode
 from glmserve_gateway.errors import InvalidRequest, Unsupported
 from glmserve_gateway.fields import Fate, Field, unsupported, with_fields
 from glmserve_gateway.parse import parse_chat_call
-from glmserve_gateway.values import Reader, boolean, string, token_ids
+from glmserve_gateway.values import Reader, boolean, reads, string, token_ids
 
 
 def only(wanted: bool, reason: str) -> Reader[None]:
     """A boolean that has one value here."""
 
+    @reads({"type": "boolean", "const": wanted})
     def read(value: Json, path: str) -> None:
         if boolean(value, path) is not wanted:
             raise Unsupported(f"{path} must be {str(wanted).lower()}: {reason}", path)
@@ -23,12 +24,22 @@ def only(wanted: bool, reason: str) -> Reader[None]:
 _AS_IT_IS_RUN = "tokens are those that the model would read"
 
 FIELDS = with_fields(
-    Field("prompt", "prompt.text", string),
-    Field("add_special_tokens", "prompt.add_special_tokens", boolean),
-    Field("return_token_strs", Fate.ANSWER, boolean),
-    Field("add_generation_prompt", Fate.ACCEPTED, only(True, _AS_IT_IS_RUN)),
-    Field("continue_final_message", Fate.ACCEPTED, only(False, _AS_IT_IS_RUN)),
-    Field("chat_template", Fate.ACCEPTED, unsupported("a model's family says how its conversations are written")),
+    Field("prompt", "prompt.text", string, "A text, in place of `messages`"),
+    Field(
+        "add_special_tokens",
+        "prompt.add_special_tokens",
+        boolean,
+        "Whether a text gets the tokens that the family puts around one",
+    ),
+    Field("return_token_strs", Fate.ANSWER, boolean, "`true`: give the text of each token as well"),
+    Field("add_generation_prompt", Fate.ACCEPTED, only(True, _AS_IT_IS_RUN), "Must be true"),
+    Field("continue_final_message", Fate.ACCEPTED, only(False, _AS_IT_IS_RUN), "Must be false"),
+    Field(
+        "chat_template",
+        Fate.REFUSED,
+        unsupported("a model's family says how its conversations are written"),
+        "A template of one's own",
+    ),
 )
 """The fields of conversations, and vLLM's for showing tokens."""
 

@@ -111,17 +111,23 @@ class Chat:
 
     def list_models(self) -> Sequence[Model]:
         """All models."""
-        return [entry.describe() for entry in self._catalogue.entries]
+        return [self._described(entry) for entry in self._catalogue.entries]
 
     def get_model(self, name: str, /) -> Model:
         """The model of that name."""
         if not name:
             raise InvalidArgument("model must not be empty", field="model")
-        return self._catalogue.find(name).describe()
+        return self._described(self._catalogue.find(name))
 
     def status_of(self, error: Exception, /) -> Status:
         """The status that tells a caller of `error`."""
         return errors.status_of(error)
+
+    def _described(self, entry: Entry) -> Model:
+        model = entry.describe()
+        if model.HasField("capabilities"):
+            model.parameters.CopyFrom(fates.parameters(model.capabilities, refuse=self._refuse_unsupported))
+        return model
 
     def _checked(self, request: ChatCompletionRequest, entry: Entry) -> list[str]:
         """Returns the preferences that will be ignored. What the request does not say, the operator's defaults do."""
@@ -212,6 +218,9 @@ def _complete(started: Started, entry: Entry, ignored: list[str]) -> None:
     started.id = f"chatcmpl-{uuid.uuid4().hex}"
     started.model = entry.id
     started.created.CopyFrom(Timestamp(seconds=int(time.time())))
+    numbers = ChatCompletionRequest.DESCRIPTOR.fields_by_name
+    ignored = sorted({*started.ignored, *ignored}, key=lambda name: numbers[name].number)
+    started.ClearField("ignored")
     started.ignored.extend(ignored)
 
 

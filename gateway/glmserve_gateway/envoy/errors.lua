@@ -52,9 +52,34 @@ local function answer(handle, refusal)
   handle:respond({ [":status"] = status }, "")
 end
 
+-- What the server reads, and what the edge needs to send a request on. Other headers would be metadata of gRPC, which
+-- takes some for its own (grpc-timeout) or fails on them (-bin, letters that are not ASCII).
+local KNOWN = {
+  ["authorization"] = true, ["content-length"] = true, ["content-type"] = true, ["transfer-encoding"] = true,
+  ["x-forwarded-for"] = true, ["x-request-id"] = true,
+}
+local LONGEST_HEAD = 8192 -- what servers of gRPC take
+
+local function is_known(name, value)
+  return name:sub(1, 1) == ":" or (KNOWN[name] and not value:find("[^\32-\126]"))
+end
+
+-- Says whether what is left is short enough.
+local function trim_headers(headers)
+  local unknown, length = {}, 0
+  for name, value in pairs(headers) do
+    if is_known(name, value) then length = length + #value else unknown[#unknown + 1] = name end
+  end
+  for _, name in ipairs(unknown) do headers:remove(name) end
+  return length <= LONGEST_HEAD
+end
+
 function envoy_on_request(handle)
   local refusal = handle:metadata():get("refusal")
   if refusal then return answer(handle, refusal) end
+  if not trim_headers(handle:headers()) then
+    return handle:respond({ [":status"] = "431" }, "The address and the headers are too long")
+  end
   local limit = handle:virtualHost():metadata():get("max_body_bytes")
   local declared = tonumber(handle:headers():get("content-length") or "")
   if declared and declared <= limit then return end

@@ -66,6 +66,22 @@ class ChatGlmOptions:
     """None: as the model's card says."""
 
 
+def capabilities(*, images: bool, tools: bool) -> Capabilities:
+    """What models of this engine can do; what they see and whether they know tools differs."""
+    return Capabilities(
+        images=images,
+        tools=tools,
+        tool_choice_required=tools,
+        parallel_tool_calls=tools,
+        sampling=True,
+        top_k=True,
+        repetition_penalty=True,
+        ignore_eos=True,
+        prompts=True,
+        max_choices=MAX_CHOICES,
+    )
+
+
 class ChatGlmEngine:
     """Serves one chatglm.cpp file."""
 
@@ -75,16 +91,7 @@ class ChatGlmEngine:
         """Reads and checks the file. Raises `ModelUnavailable` when it cannot be served."""
         model = modelfile.read(path)
         self._dialect: Dialect = dialect_of(model)
-        self.capabilities = Capabilities(
-            images=model.vision is not None,
-            tools=self._dialect.tools,
-            tool_choice_required=self._dialect.tools,
-            top_k=True,
-            repetition_penalty=True,
-            ignore_eos=True,
-            prompts=True,
-            max_choices=MAX_CHOICES,
-        )
+        self.capabilities = capabilities(images=model.vision is not None, tools=self._dialect.tools)
         self._options = options
         self._sampling = options.sampling or model_card(model.family)
         # ChatGLM-6B reads a prompt both ways: what is cached of one depends on all of it, and is of no use to another.

@@ -24,7 +24,7 @@ from glmserve_server.engines.upstream.reply import Reply, Unreadable
 from glmserve_server.engines.upstream.request import chat_body, completion_body, encoded, raw_prompt
 from glmserve_server.errors import InvalidArgument, ServeError, Unimplemented, Unsupported, WorkerDied
 
-_EVERYTHING: Final = Capabilities(
+EVERYTHING: Final = Capabilities(
     **{field.name: True for field in Capabilities.DESCRIPTOR.fields if field.name != "max_choices"}, max_choices=128
 )
 """What a server cannot do is for it to refuse: it does not say so before."""
@@ -49,7 +49,7 @@ class UpstreamEngine:
         self.note = f"at {', '.join(options.urls)}"
         self._zhipu = options.preset is Preset.ZHIPU
         self._codes: Mapping[str, Cause] = zhipu.CODES if self._zhipu else {}
-        self.capabilities = zhipu.CAPABILITIES if self._zhipu else _EVERYTHING
+        self.capabilities = zhipu.CAPABILITIES if self._zhipu else EVERYTHING
         self.context_length = 0  # not known until a server says
         self.on_fault: Callable[[str | None], None] = lambda _: None
         self._client = UpstreamClient(options)

@@ -8,7 +8,9 @@ from glmserve_server.engines.upstream import errors
 from glmserve_server.engines.upstream.errors import Cause
 from glmserve_server.errors import Unsupported
 
-CAPABILITIES: Final = Capabilities(images=True, tools=True, reasoning=True, json_object=True, max_choices=1)
+CAPABILITIES: Final = Capabilities(
+    images=True, tools=True, reasoning=True, json_object=True, sampling=True, max_choices=1
+)
 
 _LEAST: Final = 0.01
 _MOST: Final = 0.99
@@ -57,10 +59,8 @@ def adapted(body: dict[str, Any], request_id: str) -> dict[str, Any]:
 
 
 def unheeded(body: Mapping[str, Any]) -> list[str]:
-    """The fields that it has no place for, beyond those that its capabilities tell of, or no range."""
-    beyond = body.get("temperature", 0) > 1
-    several = body.get("parallel_tool_calls") is False
-    return [*(["temperature"] if beyond else []), *(["parallel_tool_calls"] if several else [])]
+    """The fields that it has no range for, beyond those that its capabilities tell of."""
+    return ["temperature"] if body.get("temperature", 0) > 1 else []
 
 
 def _message(message: dict[str, Any]) -> dict[str, Any]:
