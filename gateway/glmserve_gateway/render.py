@@ -25,6 +25,7 @@ FINISH_REASONS: FinishReasons = {
     chat_pb2.FINISH_REASON_CONTENT_FILTER: "content_filter",
 }
 NOTHING: Mapping[str, str] = {}
+_CAPABILITIES = model_pb2.Capabilities.DESCRIPTOR.fields
 _LEAST_LOGPROB = -9999.0
 """What OpenAI gives for minus infinity, which JSON cannot hold."""
 
@@ -236,4 +237,15 @@ def _token(token: chat_pb2.TokenLogprob | chat_pb2.TopLogprob) -> dict[str, Any]
 
 
 def _model(model: model_pb2.Model) -> dict[str, Any]:
-    return {"id": model.id, "object": "model", "created": model.created.seconds, "owned_by": model.owned_by}
+    return {
+        "id": model.id,
+        "object": "model",
+        "created": model.created.seconds,
+        "owned_by": model.owned_by,
+        "glmserve": {
+            "engine": model.engine,
+            "aliases": list(model.aliases),
+            "context_length": model.context_length or None,
+            "capabilities": {field.name: getattr(model.capabilities, field.name) for field in _CAPABILITIES},
+        },
+    }

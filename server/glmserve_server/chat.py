@@ -184,6 +184,9 @@ def _complete(started: Started, entry: Entry, ignored: list[str]) -> None:
     started.id = f"chatcmpl-{uuid.uuid4().hex}"
     started.model = entry.id
     started.created.CopyFrom(Timestamp(seconds=int(time.time())))
+    numbers = ChatCompletionRequest.DESCRIPTOR.fields_by_name
+    ignored = sorted({*started.ignored, *ignored}, key=lambda name: numbers[name].number)
+    started.ClearField("ignored")
     started.ignored.extend(ignored)
 
 

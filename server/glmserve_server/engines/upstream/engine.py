@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
-from glmserve.v1.model_pb2 import Capabilities
 from glmserve_server import calls
 from glmserve_server.engines.engine import Events
 from glmserve_server.engines.upstream import errors, zhipu
@@ -18,16 +17,11 @@ from glmserve_server.engines.upstream.errors import Cause, Lost
 from glmserve_server.engines.upstream.fault import Fault
 from glmserve_server.engines.upstream.fields import contract_fields
 from glmserve_server.engines.upstream.gate import Gate
-from glmserve_server.engines.upstream.listing import context_length_of, tokens_of
+from glmserve_server.engines.upstream.listing import EVERYTHING, listed, tokens_of
 from glmserve_server.engines.upstream.options import Preset, UpstreamOptions
 from glmserve_server.engines.upstream.reply import Reply, Unreadable
 from glmserve_server.engines.upstream.request import chat_body, encoded
 from glmserve_server.errors import ServeError, Unsupported, WorkerDied
-
-_EVERYTHING: Final = Capabilities(
-    **{field.name: True for field in Capabilities.DESCRIPTOR.fields if field.name != "max_choices"}, max_choices=128
-)
-"""What a server cannot do is for it to refuse: it does not say so before."""
 
 _LARGE: Final = 256 * 1024
 """Bytes of a request from which on it is written in a thread."""
@@ -50,7 +44,7 @@ class UpstreamEngine:
         self.note = f"at {', '.join(options.urls)}"
         self._zhipu = options.preset is Preset.ZHIPU
         self._codes: Mapping[str, Cause] = zhipu.CODES if self._zhipu else {}
-        self.capabilities = zhipu.CAPABILITIES if self._zhipu else _EVERYTHING
+        self.capabilities = zhipu.capabilities(options.model) if self._zhipu else EVERYTHING
         self.context_length = 0  # not known until a server says
         self.on_fault: Callable[[str | None], None] = lambda _: None
         self._client = UpstreamClient(options)
@@ -160,14 +154,16 @@ class UpstreamEngine:
         return errors.error_of(fault, self._codes, begun=begun)
 
     async def _look(self, url: str) -> bool:
-        """Whether a server answers. One that says how long prompts may be is believed."""
+        """Whether a server answers. What it says of the model is believed."""
         try:
             answer = await self._client.whole("GET", f"{url}/models", seconds=_LOOK_SECONDS)
         except (Lost, ServeError):
             return False
         if answer.status in _SERVER_FAULTS:
             return False
-        self.context_length = context_length_of(answer.data, self._options.model) or self.context_length
+        if (said := listed(answer.data, self._options.model)) is not None:
+            self.context_length = said.context_length or self.context_length
+            self.capabilities = self.capabilities if self._zhipu else said.capabilities
         return True
 
 
