@@ -19,9 +19,12 @@ from glmserve_server.engines.upstream.fields import contract_fields
 from glmserve_server.engines.upstream.gate import Gate
 from glmserve_server.engines.upstream.listing import EVERYTHING, listed, tokens_of
 from glmserve_server.engines.upstream.options import Preset, UpstreamOptions
+from glmserve_server.engines.upstream.pictures import with_pictures
 from glmserve_server.engines.upstream.reply import Reply, Unreadable
 from glmserve_server.engines.upstream.request import chat_body, encoded
 from glmserve_server.errors import ServeError, Unsupported, WorkerDied
+from glmserve_server.images.fetcher import Fetcher
+from glmserve_server.images.hosts import NOWHERE, Hosts
 
 _LARGE: Final = 256 * 1024
 """Bytes of a request from which on it is written in a thread."""
@@ -39,7 +42,8 @@ class UpstreamEngine:
 
     kind = "upstream"
 
-    def __init__(self, options: UpstreamOptions) -> None:
+    def __init__(self, options: UpstreamOptions, image_hosts: Hosts = NOWHERE) -> None:
+        """`image_hosts`: from where pictures may be fetched, to be sent along."""
         self._options = options
         self.note = f"at {', '.join(options.urls)}"
         self._zhipu = options.preset is Preset.ZHIPU
@@ -48,6 +52,7 @@ class UpstreamEngine:
         self.context_length = 0  # not known until a server says
         self.on_fault: Callable[[str | None], None] = lambda _: None
         self._client = UpstreamClient(options)
+        self._fetcher = Fetcher(image_hosts)
         self._gate = Gate(options.concurrency, options.queue_limit)
         self._addresses = Addresses(options.urls, self._look, self._tell_fault)
 
@@ -60,6 +65,7 @@ class UpstreamEngine:
         self._gate.close()
         await self._addresses.aclose()
         await self._client.aclose()
+        await self._fetcher.aclose()
 
     def _tell_fault(self, fault: str | None) -> None:
         self.on_fault(fault)
@@ -87,7 +93,7 @@ class UpstreamEngine:
 
     async def tokenize(self, request: ChatCompletionRequest) -> list[int]:
         """See `Engine.tokenize`; for servers that have vLLM's `/tokenize`. Raises `Unsupported` for others."""
-        body = chat_body(request, self._options.model)
+        body = chat_body(await with_pictures(request, self._fetcher), self._options.model)
         content = encoded({name: body[name] for name in ("model", "messages", "tools") if name in body})
         address = self._next([], None)
         try:
@@ -105,6 +111,7 @@ class UpstreamEngine:
     async def _written(self, request: ChatCompletionRequest) -> tuple[bytes, list[str]]:
         """The request as it is sent, and the fields that it has no place for."""
         request_id = calls.request_id()
+        request = await with_pictures(request, self._fetcher)
         if request.ByteSize() > _LARGE:
             return await asyncio.to_thread(self._write, request, request_id)
         return self._write(request, request_id)
