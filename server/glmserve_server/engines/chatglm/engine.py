@@ -123,8 +123,10 @@ class ChatGlmEngine:
         self.on_fault(fault)
 
     async def tokenize(self, request: ChatCompletionRequest) -> list[int]:
-        """See `Engine.tokenize`; refuses what is far too long to be worth encoding."""
-        return (await self._prompt(request, self.context_length * _WORTH_ENCODING)).ids
+        """See `Engine.tokenize`; refuses what is far too long to be worth encoding, and what is no picture."""
+        prompt = await self._prompt(request, self.context_length * _WORTH_ENCODING)
+        await self._picture(prompt)
+        return prompt.ids
 
     async def _prompt(self, request: ChatCompletionRequest, most: int) -> Prompt:
         """The prompt, unless it must have more than `most` tokens."""
