@@ -253,6 +253,7 @@ PROGRAMS = {
         assert os.waitstatus_to_exitcode(os.wait()[1]) == 7
     """,
     "is interrupted": """
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
         with client.stream('/slow', model='scripted') as stream:
             next(stream)
             try:
@@ -260,6 +261,8 @@ PROGRAMS = {
                 list(stream)
             except KeyboardInterrupt:
                 print("interrupted")
+            else:
+                raise AssertionError("not interrupted")
         assert client.models()
     """,
 }
