@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+import client_ways
 import grpc
 import httpx
 import openai
@@ -23,6 +24,7 @@ from glmserve.v1.message_pb2 import Message, ToolCall
 from glmserve.v1.token_pb2 import DetokenizeRequest, TokenizeRequest
 from glmserve.v1.token_pb2_grpc import TokenServiceStub
 from glmserve.v1.tool_pb2 import AllowedTools, FunctionTool, Tool, ToolChoice
+from glmserve_client import Usage, errors
 
 Turn = tuple[str, str] | dict[str, Any]
 """A role, as OpenAI calls it, and what is said; or a whole message of OpenAI's."""
@@ -315,6 +317,63 @@ class HttpFace:
         return response.json()
 
 
+class ClientFace:
+    """The project's own client, over either wire: what of a face it has."""
+
+    _STATUS: ClassVar = {
+        errors.BadRequest: 400,
+        errors.NotFound: 404,
+        errors.RateLimited: 429,
+        errors.ServerError: 500,
+        errors.Unavailable: 503,
+        errors.DeadlineExceeded: 504,
+    }
+    _CODE: ClassVar = {
+        errors.ContextLengthExceeded: "context_length_exceeded",
+        errors.UnknownModel: "model_not_found",
+    }
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def ask(self, turns: Sequence[Turn], **parameters: Any) -> Reply:
+        """See `Face.ask`."""
+        try:
+            return self._reply(self._client.chat(_messages(turns), **parameters))
+        except errors.GlmserveError as error:
+            raise self._refused(error) from None
+
+    def stream(self, turns: Sequence[Turn], **parameters: Any) -> Generator[Reply, None, None]:
+        """See `Face.stream`."""
+        try:
+            with self._client.stream(_messages(turns), **parameters) as stream:
+                for _ in stream:
+                    yield self._reply(stream)
+                yield self._reply(stream)
+        except errors.GlmserveError as error:
+            raise self._refused(error) from None
+
+    def _reply(self, answer: Any) -> Reply:
+        """From a reply, or a stream that holds as much of it as has come."""
+        usage = answer.usage or Usage(prompt_tokens=0, completion_tokens=0)
+        return Reply(
+            text=answer.text,
+            reasoning=answer.reasoning,
+            calls=[(call.name, call.arguments) for call in answer.tool_calls],
+            call_ids=[call.id for call in answer.tool_calls],
+            finish=str(answer.finish_reason or ""),
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cached_tokens=usage.cached_tokens,
+            ignored=list(answer.ignored),
+        )
+
+    def _refused(self, error: errors.GlmserveError) -> Refused:
+        status = next(status for kind, status in self._STATUS.items() if isinstance(error, kind))
+        violations = error.violations if isinstance(error, errors.BadRequest) else ()
+        return Refused(status, violations[0].field if violations else None, self._CODE.get(type(error)), str(error))
+
+
 def _add(reply: Reply, chunk: ChatCompletionChunk) -> None:
     for choice in chunk.choices:
         reply.text += choice.delta.content or ""
@@ -422,6 +481,10 @@ def _http_refused(error: openai.APIStatusError) -> Refused:
     return Refused(error.status_code, body["param"], body["code"], body["message"])
 
 
+WAYS = (("grpc", "direct"), ("http", "direct"), *client_ways.ROUTES)
+"""Ways to a model: those of `chatting`, and whether straight or through a server that has it upstream."""
+
+
 @contextmanager
 def opened(name: str, server: Glmserve) -> Iterator[Face]:
     """The way called `grpc` or `http` to a server."""
@@ -434,3 +497,15 @@ def opened(name: str, server: Glmserve) -> Iterator[Face]:
             yield face
         finally:
             face.close()
+
+
+@contextmanager
+def chatting(name: str, server: Glmserve) -> Iterator[Any]:
+    """The same, or by the client in one of `client_ways.WAYS`."""
+    wire, _, style = name.partition("-")
+    if style:
+        with client_ways.opened(style, client_ways.url_of(server, wire), retries=0) as client:
+            yield ClientFace(client)
+    else:
+        with opened(name, server) as face:
+            yield face

@@ -1,22 +1,22 @@
 """What a chat does, the same over both faces, with the real engine and the embedded model."""
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from faces import Face, Refused, Reply
-from running import MODEL, Glmserve
+from faces import WAYS, Face, Refused, Reply, chatting
+from running import MODEL
 
 GREEDY = {"model": MODEL, "temperature": 0}
 
 
-@pytest.fixture(params=["server", "relay"])
-def face(request: pytest.FixtureRequest, way: Callable[[Glmserve], AbstractContextManager[Face]]) -> Iterator[Face]:
+@pytest.fixture(params=WAYS, ids="-".join)
+def face(request: pytest.FixtureRequest) -> Iterator[Face]:
     """Both ways to a server that runs the model, and to one that has it from there."""
-    with way(request.getfixturevalue(request.param)) as opened:
-        yield opened
+    name, route = request.param
+    with chatting(name, request.getfixturevalue("server" if route == "direct" else "relay")) as way:
+        yield way
 
 
 def whole(face: Face, turns: list[tuple[str, str]], **parameters: object) -> Reply:

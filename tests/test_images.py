@@ -228,6 +228,17 @@ def test_a_picture_that_cannot_be_read_is_refused_by_its_place(seeing: Glmserve,
     assert str(refused.value.param) in str(refused.value)
 
 
+def test_a_picture_that_cannot_be_read_is_not_counted(seeing: Glmserve) -> None:
+    make, reason = DAMAGED["a jpeg cut short"]
+    chat = ChatCompletionRequest(model="tower", messages=[message("What is it?", make())])
+    with (
+        grpc.insecure_channel(seeing.grpc_address) as channel,
+        pytest.raises(grpc.RpcError, match=rf"messages\[0\]\.content\[1\]\.image.*{reason}") as refused,
+    ):
+        TokenServiceStub(channel).CountTokens(CountTokensRequest(chat=chat))
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 @pytest.mark.parametrize(
     "name", ["an animated gif", "a cmyk jpeg", "one pixel", "a line", "notes that lead in circles"]
 )

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from test_text import TEXTS
 
 from glmserve.v1.chat_pb2 import Prompt, TokenIds
+from glmserve_server.bundled import BUNDLED
 from glmserve_server.engines.chatglm import modelfile
 from glmserve_server.engines.chatglm.dialects.deltas import Text
 from glmserve_server.engines.chatglm.dialects.families import dialect_of
 from glmserve_server.engines.chatglm.dialects.raw import Raw
 from glmserve_server.errors import InvalidArgument
-from glmserve_server.bundled import BUNDLED
 
 MODELS = {path.stem: path for path in (Path(__file__).parent / "models").glob("*.bin")} | BUNDLED
 NAMES = ("tiny-glm4", "tiny-glm4v", "tiny-chatglm3", "tiny-chatglm2", "tiny-chatglm")

@@ -1,14 +1,13 @@
 """Tool calls and thoughts over both faces, with real model files that say what a test wants them to say."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
 import pytest
 from chain import write_chain
-from faces import Face, Refused, Reply
+from faces import WAYS, Face, Refused, Reply, chatting
 from running import MODEL, Glmserve, relayed
 
 from glmserve.v1.model_pb2 import GetModelRequest
@@ -51,10 +50,11 @@ def relayed_models(models: Glmserve) -> Iterator[Glmserve]:
         yield running
 
 
-@pytest.fixture(params=["models", "relayed_models"])
-def face(request: pytest.FixtureRequest, way: Callable[[Glmserve], AbstractContextManager[Face]]) -> Iterator[Face]:
-    with way(request.getfixturevalue(request.param)) as opened:
-        yield opened
+@pytest.fixture(params=WAYS, ids="-".join)
+def face(request: pytest.FixtureRequest) -> Iterator[Face]:
+    name, route = request.param
+    with chatting(name, request.getfixturevalue("models" if route == "direct" else "relayed_models")) as way:
+        yield way
 
 
 def answers(face: Face, turns: Any = QUESTION, **parameters: Any) -> Reply:

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -15,12 +15,10 @@ from faces import Face
 from google.protobuf.json_format import ParseDict
 from paintings import encoded as drawn
 from paintings import painted
-from running import Glmserve, relayed
-from test_images import shown
+from running import Glmserve
 from upstreams import DONE, HEAD, HELLO, Upstream, answer, chunk, event, failure, usage
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest, StreamChatCompletionResponse
-from glmserve.v1.chat_pb2_grpc import ChatServiceStub
 from glmserve.v1.content_pb2 import Image
 from glmserve.v1.model_pb2 import GetModelRequest
 from glmserve.v1.model_pb2_grpc import ModelServiceStub
@@ -31,6 +29,7 @@ from glmserve_gateway.parse import parse_chat_call
 from glmserve_server.chat import Fold
 from glmserve_server.configuration.flags import read_flags
 from glmserve_server.configuration.load import load
+from glmserve_server.engines.upstream import zhipu
 from glmserve_server.engines.upstream.base import base_url, root_url
 from glmserve_server.engines.upstream.engine import UpstreamEngine
 from glmserve_server.engines.upstream.options import Preset, UpstreamOptions
@@ -331,6 +330,54 @@ async def test_events_have_any_line_end_and_come_in_any_pieces(end: bytes, size:
         assert folded(await answered(upstream, {})).choices[0].message.content[0].text == said
 
 
+async def test_a_stream_may_begin_with_a_mark_of_byte_order() -> None:
+    with Upstream(HEAD + b"\xef\xbb\xbf" + chunk({"content": "Hi"}) + chunk(finish="stop") + DONE) as upstream:
+        assert folded(await answered(upstream, {})).choices[0].message.content[0].text == "Hi"
+
+
+async def test_log_probabilities_are_those_of_the_text() -> None:
+    token = {"token": "H", "logprob": -0.5}
+    script = [
+        HEAD,
+        *[chunk({"reasoning_content": "Hm."}, logprobs={"content": [token]})] * 2,
+        chunk({"content": ""}, logprobs={"content": [token]}),  # the first half of a character
+        chunk({"content": "é"}, logprobs={"content": [{**token, "logprob": float("-inf")}]}),
+        chunk({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f"}}]}, logprobs={"content": [token]}),
+        chunk(finish="tool_calls", logprobs={"content": [token]}),
+        DONE,
+    ]
+    with Upstream(b"".join(script)) as upstream:
+        choice = folded(await answered(upstream, {"logprobs": True})).choices[0]
+    assert [one.logprob for one in choice.logprobs] == [-0.5, float("-inf")]
+
+
+async def test_cookies_are_not_kept() -> None:
+    with Upstream(HELLO.replace(b"connection", b"set-cookie: a=b; Path=/\r\nconnection")) as upstream:
+        async with engine(upstream) as running:
+            for _ in range(2):
+                assert [event async for event in running.generate(made(HELLO_REQUEST))]
+        assert not [head for head, _ in upstream.requests if b"cookie" in head.lower()]
+
+
+async def test_another_glmserve_says_what_its_model_can() -> None:
+    can = {"images": False, "tools": True, "seed": False, "logprobs": "no", "max_choices": 8, "telepathy": True}
+    said = {"id": "far", "glmserve": {"aliases": ["there"], "context_length": 2048, "capabilities": can}}
+    for models, images, choices, context_length in (({"data": [said]}, False, 8, 2048), ({"data": [{}]}, True, 128, 0)):
+        with Upstream(HELLO, json.dumps(models).encode()) as upstream:
+            async with engine(upstream) as running:
+                known = running.capabilities
+                assert (known.images, known.seed, known.max_choices) == (images, images, choices)
+                assert known.tools
+                assert known.logprobs
+                assert running.context_length == context_length
+
+
+def test_models_of_zhipu_without_a_v_see_no_pictures() -> None:
+    blind = ("glm-4.6", "GLM-4-Flash-250414", "glm-4-32b-0414-128k", "glm-5")
+    seeing = ("glm-4v", "glm-4.5v", "GLM-4.1V-Thinking-Flash", "glm-4v-plus-0111", "another")
+    assert [name for name in (*blind, *seeing) if zhipu.capabilities(name).images] == list(seeing)
+
+
 async def test_an_answer_may_end_without_done_and_without_usage() -> None:
     with Upstream(HEAD + chunk({"content": "Hi"}) + chunk(finish="length")) as upstream:
         assert folded(await answered(upstream, {})).choices[0].finish_reason == 2
@@ -477,37 +524,3 @@ def test_tokens_are_counted_where_the_upstream_counts_them() -> None:
             with pytest.raises(grpc.RpcError, match="has no /tokenize") as refused:
                 TokenServiceStub(channel).CountTokens(request)
             assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
-
-
-@pytest.fixture(scope="module")
-def seeing() -> Iterator[Glmserve]:
-    with Glmserve("up", "--model", NAME, "--workers", "1", "--threads", "1") as running:
-        yield running
-
-
-def test_a_picture_is_seen_through_the_upstream(seeing: Glmserve, way: Way) -> None:
-    turns = [shown(PICTURE, "What is in the picture?")]
-    with relayed(seeing, NAME) as relay, way(seeing) as face, way(relay) as other:
-        here, there = (one.ask(turns, model=NAME, temperature=0) for one in (face, other))
-        assert there == here
-        assert here.text
-        broken = [shown(b"\x89PNG\r\n\x1a\n broken", "What is in the picture?")]
-        faults = []
-        for one in (face, other):
-            with pytest.raises(Exception, match="image") as refused:
-                one.ask(broken, model=NAME)
-            faults.append((str(refused.value), vars(refused.value)))
-        assert faults[0] == faults[1]
-
-
-def test_several_choices_come_through_the_upstream(server: Glmserve, relay: Glmserve) -> None:
-    request = made({**HELLO_REQUEST, "model": "tiny-glm4", "temperature": 0, "n": 3, "seed": 1})
-    replies = []
-    for one in (server, relay):
-        with grpc.insecure_channel(one.grpc_address) as channel:
-            replies.append(ChatServiceStub(channel).CreateChatCompletion(request))
-    here, there = replies
-    assert [choice.message for choice in there.choices] == [choice.message for choice in here.choices]
-    assert [choice.index for choice in there.choices] == [0, 1, 2]
-    assert there.usage.completion_tokens == here.usage.completion_tokens
-    assert list(there.ignored) == ["seed"]

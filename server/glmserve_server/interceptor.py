@@ -65,7 +65,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             async with self._counted(), _observed(name, context):
                 return await handler(request, context)
 
-        return call
+        return _released(call)
 
     def _streaming(self, name: str, handler: Callable[[Any, Context], Any]) -> Any:
         async def call(request: Any, context: Context) -> None:
@@ -77,7 +77,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             ):
                 await _Writing(context, self._stall_limit).write_all(responses)
 
-        return call
+        return _released(call)
 
     @contextlib.asynccontextmanager
     async def _counted(self) -> AsyncIterator[None]:
@@ -87,6 +87,25 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         finally:
             self.running -= 1
             self._idle.set()
+
+
+def _released(call: Callable[[Any, Context], Awaitable[Any]]) -> Any:
+    """The same, but an error leaves without the way that it came.
+
+    gRPC keeps the error of a call with the call. Its traceback leads to the frames of the call and so back to itself: a
+    ring, in which request and answer would be kept, many megabytes perhaps, until the collector looks for rings.
+    """
+
+    async def released(request: Any, context: Context) -> Any:
+        try:
+            return await call(request, context)
+        except grpc.aio.AbortError as error:
+            error.__context__ = None
+            raise error.with_traceback(None)  # noqa: B904 (that it has no other cause is the point)
+        finally:
+            del request, context
+
+    return released
 
 
 class _Writing:

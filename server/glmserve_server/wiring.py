@@ -79,7 +79,7 @@ def build_engine(model: ModelSettings, settings: Settings, *, cpus: int, budget:
         case ChatGlmSettings():
             return _chatglm(model, settings, cpus, budget)
         case UpstreamOptions():
-            return UpstreamEngine(model)
+            return UpstreamEngine(model, Hosts.of(settings.image_hosts))
         case ScriptedSettings():
             return ScriptedEngine()
         case _:

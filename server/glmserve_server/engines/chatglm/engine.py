@@ -131,8 +131,10 @@ class ChatGlmEngine:
         self.on_fault(fault)
 
     async def tokenize(self, request: ChatCompletionRequest, *, texts: bool = False) -> Tokens:
-        """See `Engine.tokenize`; refuses what is far too long to be worth encoding."""
-        ids = (await self._prompt(request, self.context_length * _WORTH_ENCODING)).ids
+        """See `Engine.tokenize`; refuses what is far too long to be worth encoding, and what is no picture."""
+        prompt = await self._prompt(request, self.context_length * _WORTH_ENCODING)
+        await self._picture(prompt)
+        ids = prompt.ids
         return Tokens(ids, await asyncio.to_thread(self._texts, ids) if texts else [])
 
     async def detokenize(self, ids: Sequence[int]) -> str:

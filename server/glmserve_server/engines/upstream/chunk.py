@@ -3,6 +3,7 @@
 A chunk of `/completions` has `text` in place of `delta`, and its own form of log probabilities.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
@@ -10,29 +11,35 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 _UINT32: Final = (1 << 32) - 1
 _BYTE: Final = 255
+_MOST_CHOICES: Final = 128
+_MOST_CALLS: Final = 128
+_MOST_TOKENS: Final = 1024
+"""Of one event; checking more would keep the server from its other callers."""
 
 Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
 """A string; null is an empty one."""
 Count = Annotated[int, BeforeValidator(lambda value: 0 if value is None else value), Field(ge=0, le=_UINT32)]
 """A number of something; null is none."""
+Logprob = Annotated[float, Field(lt=math.inf)]
+"""A logarithm of a probability, which may be minus infinity, and is a number."""
 
 
 class Token(BaseModel):
     """A token and its log probability."""
 
     token: str
-    logprob: float
-    bytes: list[Annotated[int, Field(ge=0, le=_BYTE)]] | None = None
-    top_logprobs: list["Token"] | None = None
+    logprob: Logprob
+    bytes: Annotated[list[Annotated[int, Field(ge=0, le=_BYTE)]], Field(max_length=_MOST_TOKENS)] | None = None
+    top_logprobs: Annotated[list["Token"], Field(max_length=_MOST_TOKENS)] | None = None
 
 
 class Logprobs(BaseModel):
     """The log probabilities of a piece."""
 
-    content: list[Token] | None = None
-    tokens: list[str] | None = None
-    token_logprobs: list[float | None] | None = None
-    top_logprobs: list[dict[str, float] | None] | None = None
+    content: Annotated[list[Token], Field(max_length=_MOST_TOKENS)] | None = None
+    tokens: Annotated[list[str], Field(max_length=_MOST_TOKENS)] | None = None
+    token_logprobs: Annotated[list[Logprob | None], Field(max_length=_MOST_TOKENS)] | None = None
+    top_logprobs: Annotated[list[dict[str, Logprob] | None], Field(max_length=_MOST_TOKENS)] | None = None
 
     def entries(self) -> Iterator[Token]:
         """The tokens, in either form."""
@@ -55,7 +62,7 @@ class ToolCallPiece(BaseModel):
 
     index: Count | None = None
     id: Text = ""
-    function: FunctionPiece = FunctionPiece()
+    function: FunctionPiece = Field(default_factory=FunctionPiece)
 
 
 class DeltaPiece(BaseModel):
@@ -66,7 +73,7 @@ class DeltaPiece(BaseModel):
     reasoning_content: Text = ""
     reasoning: Any = None
     """The newer name of `reasoning_content` in some servers."""
-    tool_calls: list[ToolCallPiece] | None = None
+    tool_calls: Annotated[list[ToolCallPiece], Field(max_length=_MOST_CALLS)] | None = None
 
     @property
     def thought(self) -> str:
@@ -78,7 +85,7 @@ class ChoicePiece(BaseModel):
     """A piece of one choice."""
 
     index: Count = 0
-    delta: DeltaPiece = DeltaPiece()
+    delta: DeltaPiece = Field(default_factory=DeltaPiece)
     text: Text = ""
     logprobs: Logprobs | None = None
     finish_reason: str | None = None
@@ -115,5 +122,5 @@ class UsagePiece(BaseModel):
 class Chunk(BaseModel):
     """One event."""
 
-    choices: list[ChoicePiece]
+    choices: Annotated[list[ChoicePiece], Field(max_length=_MOST_CHOICES)]
     usage: UsagePiece | None = None

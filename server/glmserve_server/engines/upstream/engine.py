@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
-from glmserve.v1.model_pb2 import Capabilities
 from glmserve_server import calls
 from glmserve_server.engines.engine import Events, Tokens
 from glmserve_server.engines.upstream import errors, zhipu
@@ -18,16 +17,14 @@ from glmserve_server.engines.upstream.errors import Cause, Lost
 from glmserve_server.engines.upstream.fault import Fault
 from glmserve_server.engines.upstream.fields import contract_fields
 from glmserve_server.engines.upstream.gate import Gate
-from glmserve_server.engines.upstream.listing import context_length_of, text_of, tokens_of
+from glmserve_server.engines.upstream.listing import EVERYTHING, listed, text_of, tokens_of
 from glmserve_server.engines.upstream.options import Preset, UpstreamOptions
+from glmserve_server.engines.upstream.pictures import with_pictures
 from glmserve_server.engines.upstream.reply import Reply, Unreadable
 from glmserve_server.engines.upstream.request import chat_body, completion_body, encoded, raw_prompt
 from glmserve_server.errors import InvalidArgument, ServeError, Unimplemented, Unsupported, WorkerDied
-
-EVERYTHING: Final = Capabilities(
-    **{field.name: True for field in Capabilities.DESCRIPTOR.fields if field.name != "max_choices"}, max_choices=128
-)
-"""What a server cannot do is for it to refuse: it does not say so before."""
+from glmserve_server.images.fetcher import Fetcher
+from glmserve_server.images.hosts import NOWHERE, Hosts
 
 _LARGE: Final = 256 * 1024
 """Bytes of a request from which on it is written in a thread."""
@@ -44,15 +41,17 @@ class UpstreamEngine:
 
     kind = "upstream"
 
-    def __init__(self, options: UpstreamOptions) -> None:
+    def __init__(self, options: UpstreamOptions, image_hosts: Hosts = NOWHERE) -> None:
+        """`image_hosts`: from where pictures may be fetched, to be sent along."""
         self._options = options
         self.note = f"at {', '.join(options.urls)}"
         self._zhipu = options.preset is Preset.ZHIPU
         self._codes: Mapping[str, Cause] = zhipu.CODES if self._zhipu else {}
-        self.capabilities = zhipu.CAPABILITIES if self._zhipu else EVERYTHING
+        self.capabilities = zhipu.capabilities(options.model) if self._zhipu else EVERYTHING
         self.context_length = 0  # not known until a server says
         self.on_fault: Callable[[str | None], None] = lambda _: None
         self._client = UpstreamClient(options)
+        self._fetcher = Fetcher(image_hosts)
         self._gate = Gate(options.concurrency, options.queue_limit)
         self._addresses = Addresses(options.urls, self._look, self._tell_fault)
 
@@ -65,6 +64,7 @@ class UpstreamEngine:
         self._gate.close()
         await self._addresses.aclose()
         await self._client.aclose()
+        await self._fetcher.aclose()
 
     def _tell_fault(self, fault: str | None) -> None:
         self.on_fault(fault)
@@ -97,7 +97,7 @@ class UpstreamEngine:
         if request.HasField("prompt"):
             fields = raw_prompt(request.prompt)
         else:
-            body = chat_body(request, self._options.model)
+            body = chat_body(await with_pictures(request, self._fetcher), self._options.model)
             fields = {name: body[name] for name in ("messages", "tools") if name in body}
         tokens = tokens_of(await self._asked("tokenize", {**fields, **({"return_token_strs": True} if texts else {})}))
         if tokens is None or (texts and len(tokens.texts) < len(tokens.ids)):
@@ -129,6 +129,7 @@ class UpstreamEngine:
     async def _written(self, request: ChatCompletionRequest) -> tuple[bytes, list[str]]:
         """The request as it is sent, and the fields that it has no place for."""
         request_id = calls.request_id()
+        request = await with_pictures(request, self._fetcher)
         if request.ByteSize() > _LARGE:
             return await asyncio.to_thread(self._write, request, request_id)
         return self._write(request, request_id)
@@ -186,14 +187,16 @@ class UpstreamEngine:
         return error
 
     async def _look(self, url: str) -> bool:
-        """Whether a server answers. One that says how long prompts may be is believed."""
+        """Whether a server answers. What it says of the model is believed."""
         try:
             answer = await self._client.whole("GET", f"{url}/models", seconds=_LOOK_SECONDS)
         except (Lost, ServeError):
             return False
         if answer.status in _SERVER_FAULTS:
             return False
-        self.context_length = context_length_of(answer.data, self._options.model) or self.context_length
+        if (said := listed(answer.data, self._options.model)) is not None:
+            self.context_length = said.context_length or self.context_length
+            self.capabilities = self.capabilities if self._zhipu else said.capabilities
         return True
 
 
