@@ -40,7 +40,7 @@ def _events(request: dict[str, Any]) -> Iterator[bytes]:
         limit = request.get("max_completion_tokens", len(pieces))
         for piece in pieces[:limit]:
             token = {"token": piece, "logprob": -0.5, "bytes": list(piece.encode()), "top_logprobs": []}
-            more = {"logprobs": {"content": [token]}} if request.get("logprobs") else {}
+            more: dict[str, Any] = {"logprobs": {"content": [token]}} if request.get("logprobs") else {}
             yield chunk({"content": piece}, **more)
         yield chunk(finish="stop" if limit >= len(pieces) else "length")
     else:

@@ -27,7 +27,10 @@ def python(program: str, *arguments: str, **environment: str) -> list[str]:
 )
 def test_openais_sdk(demo: Glmserve, what: str, said: list[str], flags: Any) -> None:
     assert python("openai_sdk.py", what, *flags, "--base-url", demo.openai_url) == said
-    assert python("openai_sdk.py", what, *flags, OPENAI_BASE_URL=demo.openai_url) == said
+
+
+def test_openais_sdk_with_its_server_in_the_environment(demo: Glmserve) -> None:
+    assert python("openai_sdk.py", "chat", OPENAI_BASE_URL=demo.openai_url) == [BOB]
 
 
 def test_stubs(demo: Glmserve) -> None:

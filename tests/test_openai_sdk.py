@@ -160,7 +160,7 @@ def test_stop_strings(client: openai.OpenAI, stop: Any) -> None:
 
 @pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens"])
 def test_an_answer_that_the_limit_cuts(client: openai.OpenAI, limit: str) -> None:
-    choice = client.chat.completions.create(**asked(**{limit: 2})).choices[0]
+    choice = client.chat.completions.create(**{**asked(), limit: 2}).choices[0]
     assert choice.finish_reason == "length"
     assert ANSWER.startswith(choice.message.content or "no")
 

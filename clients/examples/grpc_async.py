@@ -7,16 +7,19 @@ import argparse
 import asyncio
 import json
 import os
+from typing import TYPE_CHECKING, Any
 
 import grpc
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
+from google.rpc import error_details_pb2, status_pb2
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.chat_pb2_grpc import ChatServiceStub
 from glmserve.v1.content_pb2 import ContentPart
 from glmserve.v1.message_pb2 import ROLE_ASSISTANT, ROLE_TOOL, ROLE_USER, Message, ToolCall
 from glmserve.v1.tool_pb2 import FunctionTool, Tool
+
+if TYPE_CHECKING:  # type checkers alone have a name for it
+    from glmserve.v1.chat_pb2_grpc import ChatServiceAsyncStub
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = Tool(
@@ -35,13 +38,13 @@ def asking(text: str) -> ChatCompletionRequest:
     return ChatCompletionRequest(model="tiny-glm4", messages=[question], temperature=0)
 
 
-async def chat(stub: ChatServiceStub, question: str) -> str:
+async def chat(stub: "ChatServiceAsyncStub", question: str) -> str:
     """One answer, whole."""
     answer = await stub.CreateChatCompletion(asking(question), timeout=60)
     return "".join(part.text for part in answer.choices[0].message.content)
 
 
-async def stream(stub: ChatServiceStub, request: ChatCompletionRequest) -> Message:
+async def stream(stub: "ChatServiceAsyncStub", request: ChatCompletionRequest) -> Message:
     """One answer, printed piece by piece. Of a call, the first piece has id and name, all have some arguments."""
     message = Message(role=ROLE_ASSISTANT)
     async for event in stub.StreamChatCompletion(request, timeout=60):
@@ -57,7 +60,7 @@ async def stream(stub: ChatServiceStub, request: ChatCompletionRequest) -> Messa
     return message
 
 
-async def tools(stub: ChatServiceStub) -> None:
+async def tools(stub: "ChatServiceAsyncStub") -> None:
     """A question, the call that the model makes of it, and the answer from the call's result."""
     request = asking("What is the weather in Paris?")
     request.tools.append(WEATHER)
@@ -70,15 +73,15 @@ async def tools(stub: ChatServiceStub) -> None:
     await stream(stub, request)
 
 
-async def refused(stub: ChatServiceStub) -> None:
+async def refused(stub: "ChatServiceAsyncStub") -> None:
     """An error names the field that is wrong."""
     request = asking("Hello!")
     request.temperature = 9
     try:
         await stub.CreateChatCompletion(request, timeout=60)
     except grpc.aio.AioRpcError as error:
-        status = rpc_status.from_call(error)
-        for detail in status.details if status else ():
+        status: Any = error.trailing_metadata()["grpc-status-details-bin"]
+        for detail in status_pb2.Status.FromString(status).details:
             bad = error_details_pb2.BadRequest()
             if detail.Unpack(bad):
                 print(error.code().name, bad.field_violations[0].field)
