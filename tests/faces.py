@@ -216,7 +216,9 @@ class HttpFace:
     """The official SDK, through Envoy."""
 
     def __init__(self, server: Glmserve) -> None:
-        self._client = openai.OpenAI(base_url=server.openai_url, api_key="none", max_retries=0)
+        self._client = openai.OpenAI(
+            base_url=server.openai_url, api_key="none", max_retries=0, _strict_response_validation=True
+        )
         self._edge = server.edge_url
 
     def close(self) -> None:

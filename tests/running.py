@@ -15,6 +15,7 @@ import psutil
 
 COMMAND = Path(sys.executable).with_name("glmserve")
 MODEL = "tiny-glm4"
+SEEING = "tiny-glm4v"
 
 
 class Glmserve:

@@ -16,6 +16,7 @@ OURS = ("glmserve", "glmserve_client", "glmserve_gateway", "glmserve_server")
 FOLDERS = {"glmserve_client": "clients", "glmserve_gateway": "gateway", "glmserve_server": "server"}
 # The one file that knows another package: it builds the gateway's service beside the server's own.
 EXCEPTIONS = {"server/glmserve_server/wiring.py": {"glmserve_gateway"}}
+LOCKS = [*(path.name for path in ROOT.glob("requirements*.lock")), "build-constraints.txt"]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 
 
@@ -84,7 +85,7 @@ def test_a_package_depends_on_what_it_imports(package: str) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "build-constraints.txt"])
+@pytest.mark.parametrize("name", LOCKS)
 def test_a_lock_pins_everything_and_names_no_place(name: str) -> None:
     lines = (ROOT / name).read_text().splitlines()
     requirements = [line for line in lines if line and not line.startswith((" ", "#"))]
