@@ -17,16 +17,16 @@ from glmserve_gateway.values import INT64_MAX, UINT32_MAX, Schema
 from glmserve_server import fates
 from glmserve_server.engines.chatglm import engine as chatglm
 from glmserve_server.engines.scripted import ScriptedEngine
-from glmserve_server.engines.upstream import engine as upstream
 from glmserve_server.engines.upstream import zhipu
+from glmserve_server.engines.upstream.listing import EVERYTHING
 
 TABLE: Final = "docs/parameters.md"
 DESCRIPTION: Final = "gateway/glmserve_gateway/envoy/openapi.json"
 
 ENGINES: Final[Mapping[str, tuple[Capabilities, ...]]] = {
     "chatglm": (chatglm.capabilities(images=True, tools=True), chatglm.capabilities(images=False, tools=False)),
-    "upstream": (upstream.EVERYTHING,),
-    "Zhipu": (zhipu.CAPABILITIES,),
+    "upstream": (EVERYTHING,),
+    "Zhipu": (zhipu.capabilities("glm-4.5v"), zhipu.capabilities("glm-4.6")),
     "scripted": (ScriptedEngine.capabilities,),
 }
 """The columns: what the models of an engine can do, the most and the least."""
@@ -63,7 +63,7 @@ def fate(field: Field, path: str, engine: str) -> str:
 
 def paths(field: Field) -> list[str]:
     """The rows of a field: its own, and those of what it may hold that have fates of their own."""
-    return list(dict.fromkeys([field.name, *(path for path, _ in outcomes(field, _model(upstream.EVERYTHING)))]))
+    return list(dict.fromkeys([field.name, *(path for path, _ in outcomes(field, _model(EVERYTHING)))]))
 
 
 def _fate(field: Field, path: str, engine: str, capabilities: Capabilities) -> str:
