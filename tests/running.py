@@ -20,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 COMMAND = Path(sys.executable).with_name("glmserve")
 MODEL = "tiny-glm4"
+SEEING = "tiny-glm4v"
 BATCHED = pytest.param("batched", marks=pytest.mark.llama)
 """The fixture `batched`, where a test has it beside others."""
 
@@ -46,6 +47,7 @@ class Glmserve:
             start_new_session=True,
         )
         self._lines: list[str] = []
+        self._news = threading.Condition()
         self._ready = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -68,6 +70,11 @@ class Glmserve:
     def log(self) -> str:
         """What it has written to standard error so far."""
         return "".join(self._lines)
+
+    def await_log(self, text: str, times: int = 1) -> None:
+        """Waits until the log has a text so often."""
+        with self._news:
+            assert self._news.wait_for(lambda: self.log.count(text) >= times, timeout=60), self.log
 
     @property
     def pid(self) -> int:
@@ -108,7 +115,9 @@ class Glmserve:
     def _read(self) -> None:
         with self._process.stderr as lines:  # type: ignore[union-attr]
             for line in lines:
-                self._lines.append(line)
+                with self._news:
+                    self._lines.append(line)
+                    self._news.notify_all()
                 if line.startswith("  try "):
                     self._ready.set()
         self._ready.set()

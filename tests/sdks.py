@@ -17,7 +17,7 @@ FACES = (Path(__file__).parents[1] / "docs" / "faces.md").read_text()
 
 
 def with_sdk(test: T) -> T:
-    """Marks a test that needs the packages in requirements-sdk.lock. Their own warnings are not ours."""
+    """Marks a test that needs the packages that `make sdk` installs. Their own warnings are not ours."""
     marked: T = pytest.mark.sdk(pytest.mark.filterwarnings("ignore")(test))
     return marked
 

@@ -1,22 +1,23 @@
 """What a chat does, the same over both faces, with the real engine and the embedded model."""
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from faces import Face, Refused, Reply
-from running import BATCHED, MODEL, Glmserve
+from faces import BATCHED_WAYS, WAYS, Face, Refused, Reply, chatting
+from running import MODEL
 
 GREEDY = {"model": MODEL, "temperature": 0}
 
 
-@pytest.fixture(params=["server", "relay", BATCHED])
-def face(request: pytest.FixtureRequest, way: Callable[[Glmserve], AbstractContextManager[Face]]) -> Iterator[Face]:
+@pytest.fixture(params=[*WAYS, *BATCHED_WAYS], ids="-".join)
+def face(request: pytest.FixtureRequest) -> Iterator[Face]:
     """Both ways to a server that runs the model, to one that has it from there, and to one with llama.cpp."""
-    with way(request.getfixturevalue(request.param)) as opened:
-        yield opened
+    name, route = request.param
+    servers = {"direct": "server", "relayed": "relay", "batched": "batched"}
+    with chatting(name, request.getfixturevalue(servers[route])) as way:
+        yield way
 
 
 def whole(face: Face, turns: list[tuple[str, str]], **parameters: object) -> Reply:
@@ -165,7 +166,7 @@ def test_what_cannot_be_is_refused_by_name(face: Face, parameters: dict[str, obj
         assert (refused.value.status, refused.value.param) == (400, param)
 
 
-@pytest.mark.parametrize("face", ["server", "relay"], indirect=True)  # llama.cpp can
+@pytest.mark.parametrize("face", WAYS, ids="-".join, indirect=True)  # llama.cpp can
 def test_what_the_engine_cannot_do_is_refused_by_name(face: Face) -> None:
     for call in (face.ask, partial(whole, face)):
         with pytest.raises(Refused, match="logprobs") as refused:
@@ -179,7 +180,7 @@ def test_no_messages_are_refused(face: Face) -> None:
     assert (refused.value.status, refused.value.param) == (400, "messages")
 
 
-@pytest.mark.parametrize("face", ["server", "relay"], indirect=True)
+@pytest.mark.parametrize("face", WAYS, ids="-".join, indirect=True)
 def test_preferences_that_cannot_be_honoured_are_ignored_and_named(face: Face) -> None:
     turns = [("user", "Hello!")]
     wishes = {"presence_penalty": 1.2, "seed": 7, "min_p": 0.1, "top_k": 3}

@@ -1,5 +1,6 @@
-"""What docs/client.md shows is run as it stands, against a running server."""
+"""What docs/client.md and docs/command-line.md show is run as it stands, against a running server."""
 
+import os
 import re
 import subprocess
 import sys
@@ -9,8 +10,13 @@ import pytest
 from running import COMMAND, Glmserve
 
 import glmserve_client
+from glmserve_client.chat import slash
+from glmserve_client.chat.transcript import load
+from glmserve_client.terminal.failure import Status
 
-TEXT = (Path(__file__).parents[1] / "docs" / "client.md").read_text()
+DOCS = Path(__file__).parents[1] / "docs"
+TEXT = (DOCS / "client.md").read_text()
+COMMANDS = (DOCS / "command-line.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
@@ -36,7 +42,23 @@ def _is_error(kind: object) -> bool:
 
 
 def test_the_command_prints_what_is_shown(server: Glmserve) -> None:
-    (block,) = re.findall(r"```console\n\$ (.*?)```", TEXT, re.DOTALL)
+    (block,) = re.findall(r"```console\n\$ (.*?)```", COMMANDS, re.DOTALL)
     command, shown = block.split("\n", 1)
     command = command.replace("glmserve ask", f"{COMMAND} ask").replace("http://127.0.0.1:8080/v1", server.openai_url)
     assert subprocess.check_output(command, shell=True, text=True) == shown  # noqa: S602
+
+
+def test_every_command_option_and_status_is_told() -> None:
+    told = set(re.findall(r"--?[a-z][a-z-]*", COMMANDS))
+    for name in ("chat", "ask", "models", "tokens"):
+        help_ = subprocess.check_output([COMMAND, name, "--help"], text=True, env={**os.environ, "COLUMNS": "200"})
+        assert set(re.findall(r"(?<= )--[a-z][a-z-]+", help_)) - told == set(), name
+    assert {command for command in slash.COMMANDS if f"`{command}" not in COMMANDS} == set()
+    assert {status for status in Status if f"\n| {status.value} |" not in COMMANDS} == set()
+
+
+def test_the_file_that_is_shown_can_be_loaded(tmp_path: Path) -> None:
+    (shown,) = re.findall(r"```json\n(.*?)```", COMMANDS, re.DOTALL)
+    (tmp_path / "talk.json").write_text(shown)
+    transcript, model = load(tmp_path / "talk.json")
+    assert (transcript.system, model, len(transcript.messages)) == ("You are Bob.", "tiny-glm4", 2)

@@ -149,6 +149,19 @@ def test_events_have_any_line_end_and_comments_and_come_in_any_pieces(
         assert read(client) == said + "you"
 
 
+def test_a_stream_may_begin_with_a_mark_of_byte_order() -> None:
+    with Client(Scripted(HEAD + b"\xef\xbb\xbf" + CHUNK + DONE).url) as client:
+        assert read(client) == "Hi you"
+
+
+def test_cookies_are_not_kept() -> None:
+    server = Scripted(*[answer("200 OK", WHOLE, "set-cookie: a=b; Path=/")] * 2)
+    with Client(server.url) as client:
+        client.chat("Hello!")
+        client.chat("Hello!")
+    assert not [request for request in server.requests if b"cookie" in request.lower()]
+
+
 def test_a_stream_that_ends_without_done_is_broken(style: str) -> None:
     with opened(style, Scripted(HEAD + CHUNK).url) as client, client.stream("Hello!") as stream:
         with pytest.raises(BrokenStream, match=r"without \[DONE\]"):
@@ -465,6 +478,9 @@ def test_a_grpc_answer_that_is_too_large_is_not_taken() -> None:
         ("grpc://", {}, "an address is like"),
         ("http://host:port", {}, "is no address"),
         ("grpc://host:1/v1", {}, "no path"),
+        ("http://ho\x00st/v1", {}, "is no address"),
+        ("http://xn--a/v1", {}, "is no address"),
+        ("https://\u2603.example/v1", {}, "is no address"),
         ("http://user:secret@host/v1", {}, "no user name"),
         ("http://host/v1?key=secret", {}, "no user name, query"),
         ("http://example.com/v1", {"api_key": "secret"}, "in the clear"),

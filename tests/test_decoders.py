@@ -148,12 +148,13 @@ async def test_an_installation_without_a_decoder_is_not_the_callers_fault(
         await decoders.decode(WHOLE["png"](), SIZE)
 
 
-async def test_a_decoder_that_does_not_end_is_killed(decoders: Decoders, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "WALL_SECONDS", 0.5)
+async def test_a_decoder_that_does_not_end_is_killed() -> None:
+    decoders = Decoders(at_once=1, queue_limit=1, seconds=0.5)
     decoding = asyncio.create_task(decoders.decode(encoded(noise(2000), "PNG", compress_level=0), SIZE))
     (await started()).send_signal(signal.SIGSTOP)
     with pytest.raises(Unusable, match=r"takes longer than 0.5 seconds"):
         await decoding
+    await decoders.aclose()
 
 
 async def test_nobody_wants_the_picture_any_more(decoders: Decoders) -> None:

@@ -122,6 +122,34 @@ def test_a_prompt_that_is_read_both_ways_is_never_taken_from_the_cache(tmp_path:
             assert reply.text == text
 
 
+@pytest.mark.parametrize("talk", range(len(TALKS)))
+def test_the_tokens_of_a_talk_are_gone_on_with(face: Face, model: str, talk: int) -> None:
+    ids, _, _ = face.tokenize(TALKS[talk], model=model)
+    raw = face.complete(ids, model=model, temperature=0, max_completion_tokens=LIMIT)
+    said = face.ask(TALKS[talk], model=model, temperature=0, max_completion_tokens=LIMIT)
+    assert " ".join(raw.text.split()) == " ".join(said.text.split())
+    assert (raw.prompt_tokens, raw.completion_tokens) == (said.prompt_tokens, said.completion_tokens)
+
+
+@pytest.mark.parametrize("prompt", ["", "x", [3], [3, 4], "word " * 200])
+def test_any_text_and_any_tokens_are_gone_on_with(
+    families: Glmserve, face: Face, model: str, prompt: str | list[int]
+) -> None:
+    workers = {process.pid for process in families.workers()}
+    options: dict[str, Any] = {"model": model, "temperature": 0, "max_completion_tokens": 8, "ignore_eos": True}
+    reply = face.complete(prompt, **options)
+    assert (reply.finish, reply.completion_tokens) == ("length", 8)
+    assert list(face.complete_stream(prompt, **options))[-1] == reply
+    assert {process.pid for process in families.workers()} == workers
+
+
+def test_calls_in_what_follows_a_raw_prompt_are_text(face: Face) -> None:
+    ids, _, _ = face.tokenize(QUESTION, model="call", tools=[WEATHER])
+    reply = face.complete(ids, model="call", temperature=0)
+    assert reply.text.lstrip().startswith("get_weather\n")
+    assert (reply.calls, reply.finish) == ([], "stop")
+
+
 def test_stop_strings_and_limits_cut_answers(face: Face, model: str) -> None:
     full = answers(face, TALKS[0], model=model, max_completion_tokens=LIMIT)
     stop = full.text[3:5] or "x"

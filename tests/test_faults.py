@@ -105,6 +105,17 @@ def test_more_callers_than_the_queue_holds_are_refused_at_once(single: Glmserve,
         assert all("Paris" in answer for answer in answers)
 
 
+def test_what_was_refused_is_not_kept(single: Glmserve, way: Way) -> None:
+    server = psutil.Process(single.pid)
+    with way(single) as face:
+        for number in range(10):
+            with pytest.raises(Refused, match="maximum context length"):
+                face.ask([("user", "x" * (20 << 20))], **GREEDY)
+            if number == 1:
+                before = server.memory_info().rss
+        assert server.memory_info().rss - before < 100 << 20
+
+
 def test_a_deadline_that_passes_in_the_queue_gives_the_place_back(single: Glmserve) -> None:
     message = Message(role=message_pb2.ROLE_USER, content=[ContentPart(text="Hello!")])
     request = ChatCompletionRequest(model=MODEL, messages=[message])

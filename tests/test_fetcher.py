@@ -3,7 +3,6 @@
 import ipaddress
 import socket
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -15,7 +14,6 @@ from paintings import WHOLE
 from glmserve_server.configuration.flags import read_flags
 from glmserve_server.configuration.found import SettingsError
 from glmserve_server.configuration.load import load
-from glmserve_server.images import fetcher as module
 from glmserve_server.images.fetcher import Fetcher
 from glmserve_server.images.hosts import Hosts, is_public
 from glmserve_server.images.unusable import Unusable
@@ -64,12 +62,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def slow(self) -> None:
         self._send(200, {}, b"")
-        for _ in range(100):
+        self.connection.settimeout(0.1)
+        while not self._left():
             self.wfile.write(b"a")
-            time.sleep(0.1)
 
     def silent(self) -> None:
-        time.sleep(5)
+        """Until the caller has left."""
+        self.connection.recv(1)
 
     def gzip(self) -> None:
         self._send(200, {"Content-Encoding": "gzip"}, b"")
@@ -82,6 +81,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def gone(self) -> None:
         self._send(200, {"Content-Length": "1000"}, b"abc")
+
+    def _left(self) -> bool:
+        """Whether the caller leaves within the connection's time."""
+        try:
+            return not self.connection.recv(1)
+        except TimeoutError:
+            return False
 
     def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response(status)
@@ -143,13 +149,11 @@ async def test_an_image_is_fetched(fetcher: Fetcher, host: ThreadingHTTPServer, 
         ("gone", "does not speak HTTP as it should|broken off"),
     ],
 )
-async def test_a_host_that_misbehaves_is_left(
-    fetcher: Fetcher, host: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch, path: str, reason: str
-) -> None:
-    if "within" in reason:
-        monkeypatch.setattr(module, "FETCH_SECONDS", 1.0)
+async def test_a_host_that_misbehaves_is_left(host: ThreadingHTTPServer, path: str, reason: str) -> None:
+    fetcher = Fetcher(Hosts.of([f"127.0.0.1:{host.server_port}"]), seconds=1 if "within" in reason else 10)
     with pytest.raises(Unusable, match=reason):
         await fetcher.fetch(at(host, path))
+    await fetcher.aclose()
 
 
 async def test_a_host_that_is_not_there(fetcher: Fetcher) -> None:

@@ -117,6 +117,19 @@ def _begin(pipeline: Any) -> int:
     return ids[-4]
 
 
+def test_a_raw_prompt_shows_no_picture(seeing: Glmserve, way: Way) -> None:
+    with way(seeing) as face:
+        ids, texts, _ = face.tokenize([shown(RED_DISC, "What is it?")], model="tower", texts=True)
+        assert "<|begin_of_image|><|endoftext|>" in face.detokenize(ids, "tower")
+        with pytest.raises(Refused, match="stands for a picture") as caught:
+            face.complete(ids, **PROBE)
+        begin = texts.index("<|begin_of_image|>")
+        assert caught.value.status == 400
+        assert caught.value.param in (f"prompt[{begin}]", f"prompt.token_ids.ids[{begin}]")
+        without = [number for number, text in zip(ids, texts, strict=True) if "_of_image" not in text]
+        assert face.complete(without, **PROBE).completion_tokens == PROBE["max_completion_tokens"]
+
+
 def conversation(face: Face, picture: bytes, model: str = "tower") -> list[tuple[str, int, int]]:
     """Answers, sizes of the prompts, and what of them was reused, in a conversation about a picture."""
     turns: list[Turn] = [shown(picture, "What do you see?")]
@@ -201,7 +214,8 @@ def test_a_second_image_is_refused_by_name(
 def test_a_model_that_sees_nothing_refuses_images(seeing: Glmserve, way: Way) -> None:
     with way(seeing) as face, pytest.raises(Refused, match="cannot give images") as refused:
         face.ask([shown(RED_DISC, "x")], model=MODEL)
-    assert (refused.value.status, refused.value.param) == (400, "messages")
+    assert refused.value.status == 400
+    assert str(refused.value.param).startswith("messages[0].content[0].image")
 
 
 @pytest.mark.parametrize("name", ["a jpeg cut short", "a png bomb", "a text bomb", "nothing but a head"])
@@ -212,6 +226,17 @@ def test_a_picture_that_cannot_be_read_is_refused_by_its_place(seeing: Glmserve,
     assert refused.value.status == 400
     assert str(refused.value.param).startswith("messages[1].content[1].image")
     assert str(refused.value.param) in str(refused.value)
+
+
+def test_a_picture_that_cannot_be_read_is_not_counted(seeing: Glmserve) -> None:
+    make, reason = DAMAGED["a jpeg cut short"]
+    chat = ChatCompletionRequest(model="tower", messages=[message("What is it?", make())])
+    with (
+        grpc.insecure_channel(seeing.grpc_address) as channel,
+        pytest.raises(grpc.RpcError, match=rf"messages\[0\]\.content\[1\]\.image.*{reason}") as refused,
+    ):
+        TokenServiceStub(channel).CountTokens(CountTokensRequest(chat=chat))
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize(

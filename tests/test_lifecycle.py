@@ -19,6 +19,8 @@ from faces import Refused, opened
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from running import COMMAND, MODEL, Glmserve
 
+from glmserve.v1.model_pb2 import GetModelRequest
+from glmserve.v1.model_pb2_grpc import ModelServiceStub
 from glmserve_server.bundled import BUNDLED
 
 QUESTION = [("user", "What is the capital of France?")]
@@ -220,9 +222,13 @@ def test_preferences_can_be_refused() -> None:
     with (
         Glmserve("serve", "--model", "scripted", "--unsupported", "refuse") as server,
         opened("grpc", server) as way,
-        pytest.raises(Exception, match="seed is not supported by this model"),
+        grpc.insecure_channel(server.grpc_address) as channel,
     ):
-        way.ask(QUESTION, model="scripted", seed=1)
+        with pytest.raises(Exception, match="seed is not supported by this model"):
+            way.ask(QUESTION, model="scripted", seed=1)
+        told = ModelServiceStub(channel).GetModel(GetModelRequest(model="scripted")).model.parameters
+        assert "seed" in told.refused
+        assert not told.ignored
 
 
 def test_an_answer_may_not_take_longer_than_the_limit() -> None:

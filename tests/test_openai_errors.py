@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
 import grpc
 import httpx
@@ -13,10 +13,10 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from running import Glmserve
 
-from glmserve.v1 import chat_pb2, error_pb2, model_pb2, openai_pb2_grpc
+from glmserve.v1 import chat_pb2, error_pb2, model_pb2, openai_pb2_grpc, token_pb2
 from glmserve_gateway.backend import Backend
 from glmserve_gateway.envoy import Envoy
-from glmserve_gateway.errors import TABLE, Wording
+from glmserve_gateway.errors import TABLE, Wording, openai_error
 from glmserve_gateway.service import OpenAIServicer
 
 
@@ -264,15 +264,23 @@ async def test_client_raises_its_own_kinds_of_error(client: openai.AsyncOpenAI) 
 class Failing:
     """A backend whose every call fails with the status that the model's name encodes."""
 
+    asked: ClassVar = 0
+
     async def create_chat_completion(
-        self, request: chat_pb2.ChatCompletionRequest, /
+        self, *requests: chat_pb2.ChatCompletionRequest
     ) -> chat_pb2.CreateChatCompletionResponse:
-        raise LookupError(request.model)
+        raise LookupError(requests[0].model)
 
     async def stream_chat_completion(
-        self, request: chat_pb2.ChatCompletionRequest, /
+        self, *requests: chat_pb2.ChatCompletionRequest
     ) -> AsyncGenerator[list[chat_pb2.StreamChatCompletionResponse], None]:
         yield [chat_pb2.StreamChatCompletionResponse(started=chat_pb2.Started(id="chatcmpl-1"))]
+        raise LookupError(requests[0].model)
+
+    async def tokenize(self, request: token_pb2.TokenizeRequest, /) -> token_pb2.TokenizeResponse:
+        raise LookupError(request.chat.model)
+
+    async def detokenize(self, request: token_pb2.DetokenizeRequest, /) -> token_pb2.DetokenizeResponse:
         raise LookupError(request.model)
 
     def list_models(self) -> list[model_pb2.Model]:
@@ -282,6 +290,7 @@ class Failing:
         raise LookupError(name)
 
     def status_of(self, error: Exception, /) -> status_pb2.Status:
+        Failing.asked += 1
         code, _, reason = error.args[0].partition(" ")
         status = status_pb2.Status(code=int(code), message=reason)
         status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, domain="glmserve"))
@@ -322,3 +331,18 @@ async def test_every_failure_of_the_contract_is_worded_as_in_the_table(
     assert error_in(response) == expected
     steering = (response.headers.get("x-should-retry"), response.headers.get("retry-after"))
     assert steering == ((None, "3") if wording.retry else ("false", None))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("kind", ["4 ERROR_REASON_DEADLINE_EXCEEDED", "13 ERROR_REASON_INTERNAL"])
+async def test_client_leaves_a_failure_that_would_come_again(failing: str, kind: str) -> None:
+    before = Failing.asked
+    async with openai.AsyncOpenAI(base_url=failing, api_key="any", max_retries=2, timeout=30) as client:
+        with pytest.raises(openai.InternalServerError):
+            await client.chat.completions.create(**asking("hi", model=kind))
+    assert Failing.asked - before == 1
+
+
+def test_unavailable_without_a_time_to_wait_will_not_pass() -> None:
+    status = status_pb2.Status(code=grpc.StatusCode.UNAVAILABLE.value[0], message="no")
+    assert openai_error(status).headers == (("x-should-retry", "false"),)

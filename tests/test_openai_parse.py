@@ -9,7 +9,7 @@ from google.protobuf import json_format
 
 from glmserve.v1 import chat_pb2, error_pb2, message_pb2
 from glmserve_gateway import render
-from glmserve_gateway.errors import TABLE, InvalidRequest, openai_error
+from glmserve_gateway.errors import TABLE, InvalidRequest, Unsupported, openai_error
 from glmserve_gateway.fields import FIELDS
 from glmserve_gateway.parse import ChatCall, parse_chat_call
 
@@ -142,6 +142,74 @@ def test_old_functions_are_tools_and_answers_go_back_in_the_old_form() -> None:
     answer = json.loads(render.chat_completion(tool_answer(), functions=True))["choices"][0]
     assert answer["message"]["function_call"] == {"name": "f", "arguments": "{}"}
     assert answer["finish_reason"] == "function_call"
+
+
+def test_a_function_may_give_nothing_and_a_call_need_not_say_its_type() -> None:
+    call = {"id": "a", "type": None, "function": {"name": "f", "arguments": "{}"}}
+    assert messages_of(
+        {"role": "assistant", "content": None, "tool_calls": [call], "function_call": None},
+        {"role": "function", "name": "f", "content": None},
+    ) == [
+        {"role": "ROLE_ASSISTANT", "tool_calls": [{"id": "a", "name": "f", "arguments_json": "{}"}]},
+        {"role": "ROLE_TOOL", "content": [{"text": ""}], "tool_call_id": "a"},
+    ]
+
+
+def test_a_picture_may_be_wanted_as_it_is() -> None:
+    url = {"url": "https://example.org/a.png", "detail": "original"}
+    (message,) = messages_of({"role": "user", "content": [{"type": "image_url", "image_url": url}]})
+    assert message["content"] == [{"image": {"url": url["url"], "detail": "DETAIL_HIGH"}}]
+
+
+CUSTOM = {"type": "custom", "custom": {"name": "f"}}
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"tools": [CUSTOM]}, "tools[0].type"),
+        ({"tool_choice": CUSTOM}, "tool_choice.type"),
+        (
+            {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [CUSTOM]}}},
+            "tool_choice.allowed_tools.tools[0].type",
+        ),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [{"id": "a", **CUSTOM}]}]},
+            "messages[0].tool_calls[0].type",
+        ),
+        ({"messages": [{"role": "assistant", "audio": {"id": "a"}}]}, "messages[0].audio"),
+        ({"messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages[0].content[0]"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"audio": {"voice": "alloy", "format": "wav"}}, "audio"),
+        ({"moderation": {"model": "m"}}, "moderation"),
+        ({"web_search_options": {}}, "web_search_options"),
+    ],
+)
+def test_forms_of_openais_that_no_model_here_takes_are_refused_by_name(body: dict[str, Any], param: str) -> None:
+    with pytest.raises(Unsupported) as refused:
+        parse(**body)
+    assert refused.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"max_tokens": 5}, {"max_completion_tokens": 5}),
+        ({"functions": [{"name": "f"}]}, {"tools": [{"type": "function", "function": {"name": "f"}}]}),
+        ({"function_call": {"name": "f"}}, {"tool_choice": {"type": "function", "function": {"name": "f"}}}),
+        ({"function_call": "none"}, {"tool_choice": "none"}),
+        ({"thinking": {"type": "disabled"}}, {"chat_template_kwargs": {"enable_thinking": False}}),
+    ],
+)
+def test_two_names_for_one_thing_may_both_be_given_if_they_agree(old: dict[str, Any], new: dict[str, Any]) -> None:
+    both, one = parse(**old, **new).request, parse(**new).request
+    both.ClearField("parallel_tool_calls")  # which the old form of tools implies
+    assert both == one
+    (name,), (other,) = old, new
+    if isinstance(new[other], int):
+        with pytest.raises(InvalidRequest, match="two names for one thing"):
+            parse(**{name: old[name], other: new[other] + 1})
 
 
 def tool_answer() -> chat_pb2.CreateChatCompletionResponse:

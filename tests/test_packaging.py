@@ -17,6 +17,7 @@ OURS = ("glmserve", "glmserve_client", "glmserve_gateway", "glmserve_server")
 FOLDERS = {"glmserve_client": "clients", "glmserve_gateway": "gateway", "glmserve_server": "server"}
 # The one file that knows another package: it builds the gateway's service beside the server's own.
 EXCEPTIONS = {"server/glmserve_server/wiring.py": {"glmserve_gateway"}}
+LOCKS = [*(path.name for path in ROOT.glob("requirements*.lock")), "build-constraints.txt"]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 
 
@@ -94,7 +95,7 @@ def test_a_package_depends_on_what_it_imports(package: str) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "build-constraints.txt"])
+@pytest.mark.parametrize("name", LOCKS)
 def test_a_lock_pins_everything_and_names_no_place(name: str) -> None:
     lines = (ROOT / name).read_text().splitlines()
     requirements = [line for line in lines if line and not line.startswith((" ", "#"))]
@@ -112,7 +113,7 @@ def test_the_lock_holds_every_dependency_of_the_packages() -> None:
     assert {name for name in wanted if not name.startswith("glmserve-")} <= locked
 
 
-@pytest.mark.parametrize("name", ["ask", "edge", "serve", "up"])
+@pytest.mark.parametrize("name", ["ask", "chat", "edge", "serve", "up"])
 def test_a_command_is_registered_once_and_loads(name: str) -> None:
     (command,) = entry_points(group="glmserve.commands", name=name)
     assert callable(command.load())

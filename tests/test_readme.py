@@ -13,6 +13,7 @@ JQ = "import json, sys; print(json.load(sys.stdin)['choices'][0]['message']['con
 """What the README's jq does."""
 
 ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "clients" / "examples" / "README.md"
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 PYTHON = [text for language, text in BLOCKS if language == "python"]
@@ -48,7 +49,7 @@ def test_commands_print_what_is_shown(text: str, embedded: Glmserve) -> None:
 
 
 def test_paths_that_are_linked_exist() -> None:
-    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "models" / "README.md"):
+    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md"), EXAMPLES):
         for target in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 

@@ -1,14 +1,13 @@
 """Tool calls and thoughts over both faces, with real model files that say what a test wants them to say."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
 import pytest
 from chain import write_chain
-from faces import Face, Refused, Reply
+from faces import BATCHED_WAYS, WAYS, Face, Refused, Reply, chatting
 from running import MODEL, Glmserve, llama_server, relayed
 
 from glmserve.v1.model_pb2 import GetModelRequest
@@ -62,10 +61,12 @@ def batched_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glmserv
         yield running
 
 
-@pytest.fixture(params=["models", "relayed_models", pytest.param("batched_models", marks=pytest.mark.llama)])
-def face(request: pytest.FixtureRequest, way: Callable[[Glmserve], AbstractContextManager[Face]]) -> Iterator[Face]:
-    with way(request.getfixturevalue(request.param)) as opened:
-        yield opened
+@pytest.fixture(params=[*WAYS, *BATCHED_WAYS], ids="-".join)
+def face(request: pytest.FixtureRequest) -> Iterator[Face]:
+    name, route = request.param
+    servers = {"direct": "models", "relayed": "relayed_models", "batched": "batched_models"}
+    with chatting(name, request.getfixturevalue(servers[route])) as way:
+        yield way
 
 
 def answers(face: Face, turns: Any = QUESTION, **parameters: Any) -> Reply:

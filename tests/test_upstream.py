@@ -3,36 +3,47 @@
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import grpc
+import httpx
+import openai
 import pytest
 from faces import Face
 from google.protobuf.json_format import ParseDict
 from paintings import encoded as drawn
 from paintings import painted
-from running import Glmserve, relayed
-from test_images import shown
+from running import Glmserve
 from upstreams import DONE, HEAD, HELLO, Upstream, answer, chunk, event, failure, usage
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest, StreamChatCompletionResponse
-from glmserve.v1.chat_pb2_grpc import ChatServiceStub
 from glmserve.v1.content_pb2 import Image
 from glmserve.v1.model_pb2 import GetModelRequest
 from glmserve.v1.model_pb2_grpc import ModelServiceStub
 from glmserve.v1.token_pb2 import CountTokensRequest
 from glmserve.v1.token_pb2_grpc import TokenServiceStub
+from glmserve_gateway.completions import COMPLETIONS
 from glmserve_gateway.parse import parse_chat_call
 from glmserve_server.chat import Fold
 from glmserve_server.configuration.flags import read_flags
 from glmserve_server.configuration.load import load
+from glmserve_server.engines.upstream import zhipu
 from glmserve_server.engines.upstream.base import base_url, root_url
 from glmserve_server.engines.upstream.engine import UpstreamEngine
 from glmserve_server.engines.upstream.options import Preset, UpstreamOptions
-from glmserve_server.engines.upstream.request import chat_body, encoded
-from glmserve_server.errors import InvalidArgument, ModelNotFound, ModelUnavailable, QueueFull, Unsupported, WorkerDied
+from glmserve_server.engines.upstream.request import chat_body, completion_body, encoded
+from glmserve_server.errors import (
+    ContextLengthExceeded,
+    InvalidArgument,
+    ModelNotFound,
+    ModelUnavailable,
+    QueueFull,
+    Unsupported,
+    WorkerDied,
+)
+from glmserve_server.fates import settle
 
 Way = Callable[[Glmserve], AbstractContextManager[Face]]
 
@@ -114,6 +125,116 @@ def test_what_is_sent_says_the_same_in_openai_s_words(fields: dict[str, Any]) ->
     assert sent.request == request
     assert sent.stream
     assert sent.include_usage
+
+
+RAW: list[dict[str, Any]] = [
+    {"prompt": {"text": "Once upon\n"}},
+    {"prompt": {"token_ids": {"ids": [1, 2, 3]}}, "max_completion_tokens": 3, "temperature": 0, "top_k": 4},
+    {
+        "prompt": {"text": "a", "add_special_tokens": False},
+        "max_completion_tokens": 7,
+        "stop": ["a", "b"],
+        "n": 3,
+        "seed": 5,
+        "logit_bias": {"7": -100},
+        "logprobs": True,
+        "top_logprobs": 0,
+        "user": "u",
+    },
+]
+
+
+@pytest.mark.parametrize("fields", RAW)
+def test_a_raw_prompt_is_sent_in_openai_s_older_words(fields: dict[str, Any]) -> None:
+    request = made(fields)
+    sent = COMPLETIONS.parse(encoded(completion_body(request, "")))
+    assert sent.requests == (request,)
+    assert sent.stream
+    assert sent.include_usage
+
+
+def piece(text: str, *, finish: str | None = None, **more: Any) -> bytes:
+    """An event of `/completions`."""
+    choice = {"index": 0, "text": text, "finish_reason": finish, "logprobs": None, **more}
+    return event({"id": "1", "object": "text_completion", "created": 1, "model": "m", "choices": [choice]})
+
+
+OLD_LOGPROBS: dict[str, list[Any]] = {
+    "tokens": ["H", "é"],
+    "token_logprobs": [-0.5, None],
+    "top_logprobs": [{"H": -0.5, "J": -2.5}, None],
+    "text_offset": [0, 1],
+}
+
+
+async def test_what_follows_a_raw_prompt_arrives() -> None:
+    script = [HEAD, piece("Hé", logprobs=OLD_LOGPROBS), piece("!", finish="stop", stop_reason="END"), usage(5, 9, 4)]
+    with Upstream(b"".join([*script, DONE])) as upstream:
+        async with engine(upstream) as running:
+            raw = made({"prompt": {"text": "x"}, "logprobs": True, "top_logprobs": 2, "stop": ["END"]})
+            reply = folded([event async for event in running.generate(raw)])
+        assert upstream.requests[-1][0].startswith(b"POST /v1/completions ")
+        assert upstream.body["prompt"] == "x"
+        assert upstream.body["max_tokens"] is None
+    (choice,) = reply.choices
+    assert (choice.message.content[0].text, choice.stop_string) == ("Hé!", "END")
+    assert [(one.token, one.bytes, one.logprob) for one in choice.logprobs] == [
+        ("H", b"H", -0.5),
+        ("é", b"\xc3\xa9", 0),
+    ]
+    assert [(one.token, one.logprob) for one in choice.logprobs[0].top_logprobs] == [("H", -0.5), ("J", -2.5)]
+    assert (reply.usage.prompt_tokens, reply.usage.cached_tokens) == (5, 4)
+
+
+def test_log_probabilities_have_openai_s_older_form() -> None:
+    pieces = [piece("H", logprobs={name: values[:1] for name, values in OLD_LOGPROBS.items()})]
+    pieces += [piece("é", logprobs={name: values[1:] for name, values in OLD_LOGPROBS.items()})]
+    script = b"".join([HEAD, *pieces, piece("", finish="length"), DONE])
+    expected = {
+        "text_offset": [0, 1],
+        "token_logprobs": [-0.5, 0.0],
+        "tokens": ["H", "é"],
+        "top_logprobs": [{"H": -0.5, "J": -2.5}, {"é": 0.0}],
+    }
+    with Upstream(script) as upstream, Glmserve("up", "--upstream", f"m={upstream.url}") as running:
+        body = {"model": "m", "prompt": "x", "logprobs": 2}
+        choice = httpx.post(f"{running.openai_url}/completions", json=body).json()["choices"][0]
+        assert choice == {"index": 0, "text": "Hé", "finish_reason": "length", "logprobs": expected}
+        assert upstream.body["logprobs"] == 2
+        assert upstream.body["max_tokens"] == 16
+        with openai.OpenAI(base_url=running.openai_url, api_key="any", max_retries=0) as client:
+            chunks = list(client.completions.create(**body, stream=True))  # type: ignore[call-overload]
+        told = [choice.logprobs for chunk in chunks for choice in chunk.choices if choice.logprobs]
+        for name, values in expected.items():
+            assert [value for one in told for value in getattr(one, name)] == values
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "field"),
+    [
+        (failure("404 Not Found", message="Not Found"), Unsupported, "prompt"),
+        (answer("404 Not Found", b"<html>", kind="text/html"), Unsupported, "prompt"),
+        (failure("404 Not Found", message="no such model", code="model_not_found"), ModelNotFound, None),
+        (failure("400 Bad Request", message="maximum context length is 5"), ContextLengthExceeded, "prompt"),
+        (failure("400 Bad Request", message="prompt[3] is odd", param="prompt[3]"), InvalidArgument, None),
+        (answer("413 Too Large"), InvalidArgument, "prompt"),
+    ],
+)
+async def test_refusals_of_a_raw_prompt_name_it(script: bytes, error: type[Exception], field: str | None) -> None:
+    with Upstream(script) as upstream:
+        async with engine(upstream) as running:
+            with pytest.raises(error) as caught:
+                await anext(running.generate(made({"prompt": {"token_ids": {"ids": [1, 2, 3, 4]}}})))
+    if field or error is InvalidArgument:
+        assert caught.value.field == (field or "prompt.token_ids.ids[3]")  # type: ignore[attr-defined]
+
+
+async def test_zhipu_has_no_raw_prompts() -> None:
+    with Upstream(HELLO) as upstream:
+        async with engine(upstream, preset=Preset.ZHIPU) as running:
+            assert not running.capabilities.prompts
+            with pytest.raises(Unsupported, match="prompt: this model cannot give completions of a raw prompt"):
+                settle(made({"prompt": {"text": "x"}}), running.capabilities, refuse=False)
 
 
 def test_a_picture_is_sent_as_a_data_url() -> None:
@@ -207,6 +328,54 @@ async def test_events_have_any_line_end_and_come_in_any_pieces(end: bytes, size:
 
     with Upstream(script) as upstream:
         assert folded(await answered(upstream, {})).choices[0].message.content[0].text == said
+
+
+async def test_a_stream_may_begin_with_a_mark_of_byte_order() -> None:
+    with Upstream(HEAD + b"\xef\xbb\xbf" + chunk({"content": "Hi"}) + chunk(finish="stop") + DONE) as upstream:
+        assert folded(await answered(upstream, {})).choices[0].message.content[0].text == "Hi"
+
+
+async def test_log_probabilities_are_those_of_the_text() -> None:
+    token = {"token": "H", "logprob": -0.5}
+    script = [
+        HEAD,
+        *[chunk({"reasoning_content": "Hm."}, logprobs={"content": [token]})] * 2,
+        chunk({"content": ""}, logprobs={"content": [token]}),  # the first half of a character
+        chunk({"content": "é"}, logprobs={"content": [{**token, "logprob": float("-inf")}]}),
+        chunk({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f"}}]}, logprobs={"content": [token]}),
+        chunk(finish="tool_calls", logprobs={"content": [token]}),
+        DONE,
+    ]
+    with Upstream(b"".join(script)) as upstream:
+        choice = folded(await answered(upstream, {"logprobs": True})).choices[0]
+    assert [one.logprob for one in choice.logprobs] == [-0.5, float("-inf")]
+
+
+async def test_cookies_are_not_kept() -> None:
+    with Upstream(HELLO.replace(b"connection", b"set-cookie: a=b; Path=/\r\nconnection")) as upstream:
+        async with engine(upstream) as running:
+            for _ in range(2):
+                assert [event async for event in running.generate(made(HELLO_REQUEST))]
+        assert not [head for head, _ in upstream.requests if b"cookie" in head.lower()]
+
+
+async def test_another_glmserve_says_what_its_model_can() -> None:
+    can = {"images": False, "tools": True, "seed": False, "logprobs": "no", "max_choices": 8, "telepathy": True}
+    said = {"id": "far", "glmserve": {"aliases": ["there"], "context_length": 2048, "capabilities": can}}
+    for models, images, choices, context_length in (({"data": [said]}, False, 8, 2048), ({"data": [{}]}, True, 128, 0)):
+        with Upstream(HELLO, json.dumps(models).encode()) as upstream:
+            async with engine(upstream) as running:
+                known = running.capabilities
+                assert (known.images, known.seed, known.max_choices) == (images, images, choices)
+                assert known.tools
+                assert known.logprobs
+                assert running.context_length == context_length
+
+
+def test_models_of_zhipu_without_a_v_see_no_pictures() -> None:
+    blind = ("glm-4.6", "GLM-4-Flash-250414", "glm-4-32b-0414-128k", "glm-5")
+    seeing = ("glm-4v", "glm-4.5v", "GLM-4.1V-Thinking-Flash", "glm-4v-plus-0111", "another")
+    assert [name for name in (*blind, *seeing) if zhipu.capabilities(name).images] == list(seeing)
 
 
 async def test_an_answer_may_end_without_done_and_without_usage() -> None:
@@ -306,7 +475,7 @@ async def test_zhipu_says_what_it_does_not_follow() -> None:
         preset = {"preset": Preset.ZHIPU}
         tools = {"tools": [{"function": {"name": "g"}}]}
         events = await answered(upstream, {**tools, "temperature": 1.5, "parallel_tool_calls": False}, **preset)
-        assert events[0].started.ignored == ["parallel_tool_calls", "temperature"]
+        assert events[0].started.ignored == ["temperature"]  # what its capabilities lack is named before
         assert "tools" in upstream.body
         await answered(upstream, {**tools, "tool_choice": {"mode": "MODE_NONE"}}, **preset)
         assert not {"tools", "tool_choice"} & set(upstream.body)
@@ -352,40 +521,6 @@ def test_tokens_are_counted_where_the_upstream_counts_them() -> None:
         assert upstream.body["messages"] == [{"role": "user", "content": "Hello!"}]
         for script in (answer("404 Not Found"), answer("200 OK", b'{"tokens": []}')):
             upstream.script = script
-            with pytest.raises(grpc.RpcError, match="counts no tokens") as refused:
+            with pytest.raises(grpc.RpcError, match="has no /tokenize") as refused:
                 TokenServiceStub(channel).CountTokens(request)
-            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-
-
-@pytest.fixture(scope="module")
-def seeing() -> Iterator[Glmserve]:
-    with Glmserve("up", "--model", NAME, "--workers", "1", "--threads", "1") as running:
-        yield running
-
-
-def test_a_picture_is_seen_through_the_upstream(seeing: Glmserve, way: Way) -> None:
-    turns = [shown(PICTURE, "What is in the picture?")]
-    with relayed(seeing, NAME) as relay, way(seeing) as face, way(relay) as other:
-        here, there = (one.ask(turns, model=NAME, temperature=0) for one in (face, other))
-        assert there == here
-        assert here.text
-        broken = [shown(b"\x89PNG\r\n\x1a\n broken", "What is in the picture?")]
-        faults = []
-        for one in (face, other):
-            with pytest.raises(Exception, match="image") as refused:
-                one.ask(broken, model=NAME)
-            faults.append((str(refused.value), vars(refused.value)))
-        assert faults[0] == faults[1]
-
-
-def test_several_choices_come_through_the_upstream(server: Glmserve, relay: Glmserve) -> None:
-    request = made({**HELLO_REQUEST, "model": "tiny-glm4", "temperature": 0, "n": 3, "seed": 1})
-    replies = []
-    for one in (server, relay):
-        with grpc.insecure_channel(one.grpc_address) as channel:
-            replies.append(ChatServiceStub(channel).CreateChatCompletion(request))
-    here, there = replies
-    assert [choice.message for choice in there.choices] == [choice.message for choice in here.choices]
-    assert [choice.index for choice in there.choices] == [0, 1, 2]
-    assert there.usage.completion_tokens == here.usage.completion_tokens
-    assert list(there.ignored) == ["seed"]
+            assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED

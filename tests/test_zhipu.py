@@ -12,7 +12,7 @@ import pytest
 from chain import write_chain
 from google.protobuf import json_format
 from paintings import encoded, painted
-from running import MODEL, Glmserve
+from running import MODEL, SEEING, Glmserve
 from sdks import shown, with_sdk
 from test_tools import PARIS, SAYS, WEATHER
 
@@ -21,7 +21,6 @@ from glmserve_gateway.errors import InvalidRequest
 from glmserve_gateway.zhipu import CODES, ZHIPU, ZhipuChunks, zhipu_error
 
 USER = [{"role": "user", "content": "hello big world"}]
-SEEING = "tiny-glm4v"
 
 
 def url(server: Glmserve) -> str:

@@ -77,6 +77,14 @@ class Upstream:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
+    def respond(self, connection: socket.socket, body: bytes) -> None:
+        """Answers one request, whose body this is."""
+        _ = body
+        if isinstance(self.script, bytes):
+            connection.sendall(self.script)
+        else:
+            self.script(connection)
+
     def _run(self) -> None:
         with contextlib.suppress(OSError):
             while True:
@@ -90,10 +98,7 @@ class Upstream:
                 connection.sendall(self.models)
                 return
             self.requests.append((head, body))
-            if isinstance(self.script, bytes):
-                connection.sendall(self.script)
-            else:
-                self.script(connection)
+            self.respond(connection, body)
 
 
 def _request(connection: socket.socket) -> tuple[bytes, bytes]:

@@ -5,28 +5,31 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What requests to a model may ask for; the manual is `Capabilities` in model.proto."""
+    """What requests to a model may ask for; the manual is `Capabilities` in model.proto. What is not said is false."""
 
-    images: bool
-    tools: bool
-    tool_choice_required: bool
-    reasoning: bool
-    logprobs: bool
-    json_object: bool
-    json_schema: bool
-    seed: bool
-    penalties: bool
-    logit_bias: bool
-    min_p: bool
-    top_k: bool
-    repetition_penalty: bool
-    ignore_eos: bool
-    max_choices: int
+    images: bool = False
+    tools: bool = False
+    tool_choice_required: bool = False
+    reasoning: bool = False
+    logprobs: bool = False
+    json_object: bool = False
+    json_schema: bool = False
+    seed: bool = False
+    penalties: bool = False
+    logit_bias: bool = False
+    min_p: bool = False
+    top_k: bool = False
+    repetition_penalty: bool = False
+    ignore_eos: bool = False
+    max_choices: int = 1
+    prompts: bool = False
+    sampling: bool = False
+    parallel_tool_calls: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model that a server answers with. What is None is told over gRPC alone."""
+    """A model that a server answers with. What is None the server does not say; those of this project say it."""
 
     id: str
     created: int

@@ -13,6 +13,10 @@ from glmserve_gateway.errors import InvalidRequest
 MAX_DEPTH = 64
 """How deep objects and lists may be nested. Whatever reads a schema later may recurse safely."""
 
+MAX_VALUES = 262_144
+"""How many values a body may hold, in objects and lists of any depth. 30 MB of brackets would hold the event loop for
+more than a second while they become Python objects, and again when these are freed."""
+
 _LEAST_ROUNDED = 2.0**63  # orjson makes floats of integers above 64 bits
 _QUOTE_LENGTH = 64
 
@@ -22,6 +26,7 @@ Json: TypeAlias = Any
 
 def decode(data: bytes) -> dict[str, Json]:
     """The JSON object in `data`; raises `InvalidRequest` saying where it is not one."""
+    _count_values(data)
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -37,7 +42,10 @@ def decode(data: bytes) -> dict[str, Json]:
 
 def encode(value: Json) -> str:
     """JSON of `value`, short, with the keys in their order and integers exact."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # an integer above 64 bits
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def kind(value: Json) -> str:
@@ -67,14 +75,34 @@ def quote(value: Json) -> str:
     return text if len(text) <= _QUOTE_LENGTH else text[:_QUOTE_LENGTH] + "…"
 
 
+def _count_values(data: bytes) -> None:
+    """Refuses too many values before anything is made of them: a comma or a bracket stands before each."""
+    if len(data) < 2 * MAX_VALUES or _count_marks(data) < MAX_VALUES:  # even with those that are text
+        return
+    unescaped = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside = unescaped.split(b'"', 4 * MAX_VALUES)[::2]  # a value has a string and a key at the most
+    if len(outside) > 2 * MAX_VALUES or _count_marks(b"".join(outside)) >= MAX_VALUES:
+        raise InvalidRequest(f"the request body may hold at most {MAX_VALUES} values")
+
+
+def _count_marks(text: bytes) -> int:
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
+
+
 def _survey(value: dict[str, Json]) -> bool:
     """Refuses deep nesting, and says whether there are numbers that orjson may have rounded to floats."""
     level: list[Json] = [value]
     huge = False
     for _ in range(MAX_DEPTH):
-        children = [child for node in level for child in (node.values() if isinstance(node, dict) else node)]
-        huge = huge or any(isinstance(child, float) and abs(child) >= _LEAST_ROUNDED for child in children)
-        level = [child for child in children if isinstance(child, list | dict)]
-        if not level:
+        deeper: list[Json] = []
+        for node in level:
+            for child in node.values() if type(node) is dict else node:
+                form = type(child)
+                if form is dict or form is list:
+                    deeper.append(child)
+                elif form is float and abs(child) >= _LEAST_ROUNDED:
+                    huge = True
+        if not deeper:
             return huge
+        level = deeper
     raise InvalidRequest(f"the request body is nested deeper than {MAX_DEPTH} levels")

@@ -26,6 +26,10 @@ def edge(
         list[str] | None,
         typer.Option(metavar="ORIGIN", help="Let web pages of this origin in; * for all. May be repeated."),
     ] = None,
+    max_body: Annotated[int, typer.Option(min=1, max=1024, help="MiB that the body of a request may have.")] = 32,
+    access_log: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Gets a line of JSON for every request.")
+    ] = None,
     ready_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Written with the addresses, as JSON, once Envoy listens.")
     ] = None,
@@ -34,7 +38,15 @@ def edge(
     from glmserve_gateway.envoy import Envoy, EnvoyError
 
     try:
-        envoy = Envoy(grpc=grpc, host=host, port=port, concurrency=concurrency, allow_origins=allow_origin or ())
+        envoy = Envoy(
+            grpc=grpc,
+            host=host,
+            port=port,
+            concurrency=concurrency,
+            allow_origins=allow_origin or (),
+            max_body_mib=max_body,
+            access_log=access_log,
+        )
         status = asyncio.run(_run(envoy, ready_file))
     except EnvoyError as error:
         typer.echo(f"glmserve edge: {error}", err=True)

@@ -17,7 +17,7 @@ from glmserve_gateway.face import ClosingChunks, Face
 from glmserve_gateway.fields import Fate, Field, top_k, unsupported, with_fields
 from glmserve_gateway.messages import messages
 from glmserve_gateway.parse import ChatCall, parse_chat_call
-from glmserve_gateway.values import Reader, boolean, count, number, string
+from glmserve_gateway.values import Reader, boolean, count, ranged, reads, string
 
 T = TypeVar("T")
 
@@ -31,6 +31,7 @@ FINISH_REASONS: render.FinishReasons = {
 """All that the client reads; anything else becomes `stop`."""
 
 
+@reads({"anyOf": [{"type": "string"}, messages.schema]})
 def question_or_messages(value: Json, path: str) -> list[message_pb2.Message]:
     """A conversation, or one question as a plain string."""
     if not isinstance(value, str):
@@ -38,6 +39,7 @@ def question_or_messages(value: Json, path: str) -> list[message_pb2.Message]:
     return [message_pb2.Message(role=message_pb2.ROLE_USER, content=[content_pb2.ContentPart(text=value)])]
 
 
+@reads({"const": CHAT_MODE})
 def chat_mode(value: Json, path: str) -> None:
     """The one mode that needs no application."""
     if string(value, path) != CHAT_MODE:
@@ -47,6 +49,7 @@ def chat_mode(value: Json, path: str) -> None:
 def unless(default: Json, read: Reader[T]) -> Reader[T | None]:
     """Takes what the client sends for a field that nobody has set for unset."""
 
+    @reads(read.schema)
     def read_set(value: Json, path: str) -> T | None:
         given = read(value, path)
         return None if value == default else given
@@ -57,20 +60,23 @@ def unless(default: Json, read: Reader[T]) -> Reader[T | None]:
 _NO_CALLS = unsupported("DB-GPT's client cannot read tool calls; use /v1")
 
 FIELDS = with_fields(
-    Field("messages", "messages", question_or_messages),
-    Field("max_new_tokens", "max_completion_tokens", count(least=1)),
-    Field("top_p", "top_p", unless(1, number)),
-    Field("top_k", "top_k", unless(-1, top_k)),
-    Field("repetition_penalty", "repetition_penalty", unless(1, number)),
-    Field("conv_uid", "prompt_cache_key", string),
-    Field("user_name", Fate.ACCEPTED, string),
-    Field("incremental", Fate.ANSWER, boolean),
-    Field("chat_mode", Fate.ACCEPTED, chat_mode),
-    Field("chat_param", Fate.ACCEPTED, string),
-    Field("sys_code", Fate.ACCEPTED, string),
-    Field("span_id", Fate.ACCEPTED, string),
-    Field("enable_vis", Fate.ACCEPTED, boolean),
-    *(Field(name, Fate.ACCEPTED, _NO_CALLS) for name in ("tools", "functions", "tool_choice", "function_call")),
+    Field("messages", "messages", question_or_messages, "The conversation so far, or one question"),
+    Field("max_new_tokens", "max_completion_tokens", count(least=1), "Another name of `max_tokens`"),
+    Field("top_p", "top_p", unless(1, ranged(0, 1)), "As OpenAI's; 1 is as good as unset"),
+    Field("top_k", "top_k", unless(-1, top_k), "As in `/v1`; -1 is as good as unset"),
+    Field("repetition_penalty", "repetition_penalty", unless(1, ranged(0.01, 2)), "As in `/v1`; 1 is as good as unset"),
+    Field("conv_uid", "prompt_cache_key", string, "Keeps a conversation with the worker that holds its beginning"),
+    Field("user_name", Fate.ACCEPTED, string, "A name of the end user"),
+    Field("incremental", Fate.ANSWER, boolean, "`false`: every chunk repeats the whole text so far"),
+    Field("chat_mode", Fate.ACCEPTED, chat_mode, "Only models are served here, no applications"),
+    Field("chat_param", Fate.ACCEPTED, string, "What an application is told"),
+    Field("sys_code", Fate.ACCEPTED, string, "Where the request comes from"),
+    Field("span_id", Fate.ACCEPTED, string, "The caller's trace"),
+    Field("enable_vis", Fate.ACCEPTED, boolean, "How DB-GPT's own pages show an answer"),
+    *(
+        Field(name, Fate.REFUSED, _NO_CALLS, "The client cannot read calls")
+        for name in ("tools", "functions", "tool_choice", "function_call")
+    ),
 )
 """OpenAI's fields, and DB-GPT's own."""
 

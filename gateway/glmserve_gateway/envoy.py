@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from glmserve_gateway.bootstrap import join_address, local_bootstrap, split_address
+from glmserve_gateway.bootstrap import MAX_BODY_MIB, join_address, local_bootstrap, split_address
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +51,10 @@ class Envoy:
     `async with Envoy(grpc=["127.0.0.1:50051"]) as envoy: ...`
 
     `port` 0 takes a free one. `allow_origins` are origins of web pages, besides this machine's, that browsers let in;
-    `*` is every page. Entering waits until Envoy listens, which says nothing about the server behind it: `/readyz`
-    does. Raises `EnvoyError`, for a bad address at once. Leaving ends Envoy immediately, with all that it carries. On
-    Linux, Envoy does not outlive the thread that entered.
+    `*` is every page. `max_body_mib` bounds the bodies of HTTP requests. `access_log` is a file that gets a line of
+    JSON for each request. Entering waits until Envoy listens, which says nothing about the server behind it: `/readyz`
+    does. Raises `EnvoyError`, for a bad address or origin at once. Leaving ends Envoy immediately, with all that it
+    carries. On Linux, Envoy does not outlive the thread that entered.
     """
 
     def __init__(
@@ -65,17 +66,23 @@ class Envoy:
         admin_port: int = 0,
         concurrency: int = 1,
         allow_origins: Sequence[str] = (),
+        max_body_mib: int = MAX_BODY_MIB,
+        access_log: Path | None = None,
         start_seconds: float = 20.0,
         stop_seconds: float = 5.0,
     ) -> None:
         self._host = "127.0.0.1" if host == "localhost" else host  # Envoy listens on numbers only
         try:
-            listen, behind = (str(ip_address(self._host)), port), [split_address(address) for address in grpc]
+            self._bootstrap = local_bootstrap(
+                listen=(str(ip_address(self._host)), port),
+                grpc=[split_address(address) for address in grpc],
+                admin_port=admin_port,
+                allow_origins=allow_origins,
+                max_body_mib=max_body_mib,
+                access_log=access_log,
+            )
         except ValueError as error:
             raise EnvoyError(str(error)) from None
-        self._bootstrap = local_bootstrap(
-            listen=listen, grpc=behind, admin_port=admin_port, allow_origins=allow_origins
-        )
         self._concurrency = concurrency
         self._start_seconds = start_seconds
         self._stop_seconds = stop_seconds
@@ -138,6 +145,7 @@ class Envoy:
             *(sys.executable, "-I", "-S", "-c", _TIED_TO_PARENT, str(os.getpid())),
             *(_binary(), "--config-path", str(bootstrap), "--admin-address-path", str(folder / "admin")),
             *("--concurrency", str(self._concurrency), "--disable-hot-restart"),
+            *("--file-flush-interval-msec", "1000"),
             *("--log-level", "warning", "--component-log-level", "main:error", "--log-format", "%l %v"),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,

@@ -68,7 +68,7 @@ class Wording(NamedTuple):
     type: str
     code: str | None = None
     retry: bool = True
-    """Whether the same request may succeed later. If not, clients are told to leave it."""
+    """Whether the same request may succeed later, if the status says when. If not, clients are told to leave it."""
 
 
 _INVALID = "invalid_request_error"
@@ -85,6 +85,7 @@ TABLE: Mapping[tuple[grpc.StatusCode, error_pb2.ErrorReason.ValueType], Wording]
         401, "authentication_error", "invalid_api_key", retry=False
     ),
     (_C.RESOURCE_EXHAUSTED, _R.ERROR_REASON_QUEUE_FULL): Wording(429, "rate_limit_error", "rate_limit_exceeded"),
+    # The same request would run as long again, and clients retry twice: three times the work for no answer.
     (_C.DEADLINE_EXCEEDED, _R.ERROR_REASON_DEADLINE_EXCEEDED): Wording(504, _SERVER, "timeout", retry=False),
     (_C.UNAVAILABLE, _R.ERROR_REASON_WORKER_DIED): Wording(503, _SERVER),
     (_C.UNAVAILABLE, _R.ERROR_REASON_SHUTTING_DOWN): Wording(503, _SERVER),
@@ -178,9 +179,10 @@ def _field(status: status_pb2.Status) -> str | None:
 
 
 def _headers(status: status_pb2.Status, wording: Wording) -> Iterator[tuple[str, str]]:
-    if not wording.retry:
+    retry = _detail(status, error_details_pb2.RetryInfo())
+    if retry is None or not wording.retry:
         yield "x-should-retry", "false"
-    elif (retry := _detail(status, error_details_pb2.RetryInfo())) is not None:
+    else:
         delay = retry.retry_delay
         yield "retry-after", str(max(1, delay.seconds + (delay.nanos > 0)))
 

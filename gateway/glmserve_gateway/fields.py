@@ -1,6 +1,7 @@
 """The table of what a chat completion request over HTTP may hold, and where it goes.
 
-OpenAI's, from which the tables of other APIs derive. Names that are not in it are ignored, as SDKs let callers add any.
+OpenAI's, from which the tables of other APIs derive; requests are read by it, and the API's description and the
+manual's table are made from it. Names that are not in it are ignored, as SDKs let callers add any.
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from glmserve_gateway.values import (
     mapping,
     number,
     one_of,
+    ranged,
+    reads,
     required,
     string,
     strings,
@@ -35,7 +38,10 @@ class Fate(Enum):
 
     ANSWER = "shapes the HTTP answer"
     ACCEPTED = "is checked, and changes nothing"
-    IGNORED = "is a preference that no model here can honour: ignored, and named in x-glmserve-ignored"
+    IGNORED = (
+        "is a preference that no model here can honour: ignored, and named in x-glmserve-ignored if it is read as true"
+    )
+    REFUSED = "is a requirement that no model here can meet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +53,18 @@ class Field:
     target: str | Fate
     """The path in `ChatCompletionRequest`. Several names may lead to one path, if they say the same."""
     read: Reader[Any]
+    about: str = ""
+    """What it asks for, in a few words of Markdown."""
 
 
+@reads(
+    {
+        "anyOf": [
+            {"type": "string", "minLength": 1},
+            {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": 4},
+        ]
+    }
+)
 def stop(value: Json, path: str) -> list[str]:
     """One string or a list of them."""
     if isinstance(value, str):
@@ -58,11 +74,20 @@ def stop(value: Json, path: str) -> list[str]:
     return strings(value, path)
 
 
+@reads({"type": "integer", "minimum": -1, "maximum": UINT32_MAX})
 def top_k(value: Json, path: str) -> int:
     """A count; -1 means all tokens, as in other servers."""
     return 0 if value == -1 else count(least=0)(value, path)
 
 
+@reads(
+    {
+        "type": "object",
+        "propertyNames": {"pattern": "^[0-9]{1,10}$"},
+        "additionalProperties": {"type": "number", "minimum": -100, "maximum": 100},
+        "maxProperties": 1024,
+    }
+)
 def logit_bias(value: Json, path: str) -> dict[int, float]:
     """Token ids, which are strings in JSON, to numbers."""
     token_id = integer(0, UINT32_MAX)
@@ -75,6 +100,7 @@ def logit_bias(value: Json, path: str) -> dict[int, float]:
     return biases
 
 
+@reads({"$ref": "#/components/schemas/ResponseFormat"})
 def response_format(value: Json, path: str) -> chat_pb2.ResponseFormat:
     """The form of the answer: text, a JSON object, or JSON after a schema."""
     value = mapping(value, path)
@@ -101,6 +127,15 @@ def _json_schema(value: Json, path: str) -> chat_pb2.JsonSchemaFormat:
     return made
 
 
+@reads(
+    {
+        "type": "object",
+        "properties": {
+            "include_usage": {"type": ["boolean", "null"]},
+            "include_obfuscation": {"type": ["boolean", "null"]},
+        },
+    }
+)
 def include_usage(value: Json, path: str) -> bool:
     """Whether `stream_options` ask for the usage. Its `include_obfuscation` is checked and not needed."""
     options = mapping(value, path)
@@ -110,6 +145,7 @@ def include_usage(value: Json, path: str) -> bool:
     return bool(options.get("include_usage"))
 
 
+@reads({"type": "array", "items": {"const": "text"}})
 def modalities(value: Json, path: str) -> None:
     """A list that asks for text alone."""
     for i, item in enumerate(items(value, path)):
@@ -117,12 +153,14 @@ def modalities(value: Json, path: str) -> None:
             raise Unsupported(f'{path} must be ["text"]: no model here gives {item[:64]}', path)
 
 
+@reads({"type": "object", "properties": {"enable_thinking": {"type": ["boolean", "null"]}}})
 def enable_thinking(value: Json, path: str) -> bool | None:
     """`enable_thinking` among the arguments of a chat template; the others are ignored."""
     thinking = mapping(value, path).get("enable_thinking")
     return None if thinking is None else boolean(thinking, f"{path}.enable_thinking")
 
 
+@reads({"type": "object", "properties": {"type": {"enum": ["enabled", "disabled"]}}, "required": ["type"]})
 def thinking(value: Json, path: str) -> bool:
     """`{"type": "enabled"}`, as Zhipu's API has it."""
     type_ = required(mapping(value, path), "type", path)
@@ -132,6 +170,7 @@ def thinking(value: Json, path: str) -> bool:
 def unsupported(reason: str) -> Reader[None]:
     """Refuses the field, because the caller relies on it."""
 
+    @reads({"not": {}})
     def read(_value: Json, path: str) -> None:
         raise Unsupported(f"{path} is not supported: {reason}", path)
 
@@ -150,51 +189,68 @@ _EFFORT = one_of(
         "max": chat_pb2.Reasoning.EFFORT_XHIGH,
     }
 )
+_TIER = one_of({"auto": False, "default": False, "flex": True, "scale": True, "priority": True, "fast": True})
+_VERBOSITY = one_of({"low": True, "medium": False, "high": True})
 
 FIELDS = (
-    Field("model", "model", string),
-    Field("messages", "messages", messages),
-    Field("tools", "tools", tools),
-    Field("functions", "tools", functions),
-    Field("tool_choice", "tool_choice", tool_choice),
-    Field("function_call", "tool_choice", function_call),
-    Field("parallel_tool_calls", "parallel_tool_calls", boolean),
-    Field("response_format", "response_format", response_format),
-    Field("max_completion_tokens", "max_completion_tokens", count(least=1)),
-    Field("max_tokens", "max_completion_tokens", count(least=1)),
-    Field("stop", "stop", stop),
-    Field("n", "n", count(least=1)),
-    Field("temperature", "temperature", number),
-    Field("top_p", "top_p", number),
-    Field("top_k", "top_k", top_k),
-    Field("min_p", "min_p", number),
-    Field("repetition_penalty", "repetition_penalty", number),
-    Field("presence_penalty", "presence_penalty", number),
-    Field("frequency_penalty", "frequency_penalty", number),
-    Field("logit_bias", "logit_bias", logit_bias),
-    Field("seed", "seed", integer(-INT64_MAX - 1, INT64_MAX)),
-    Field("ignore_eos", "ignore_eos", boolean),
-    Field("logprobs", "logprobs", boolean),
-    Field("top_logprobs", "top_logprobs", count(least=0)),
-    Field("reasoning_effort", "reasoning.effort", _EFFORT),
-    Field("chat_template_kwargs", "reasoning.enabled", enable_thinking),
-    Field("thinking", "reasoning.enabled", thinking),
-    Field("prompt_cache_key", "prompt_cache_key", string),
-    Field("user", "user", string),
-    Field("stream", Fate.ANSWER, boolean),
-    Field("stream_options", Fate.ANSWER, include_usage),
-    Field("metadata", Fate.ACCEPTED, mapping),
-    Field("modalities", Fate.ACCEPTED, modalities),
-    Field("prompt_cache_options", Fate.ACCEPTED, mapping),
-    Field("prompt_cache_retention", Fate.ACCEPTED, string),
-    Field("safety_identifier", Fate.ACCEPTED, string),
-    Field("service_tier", Fate.ACCEPTED, string),
-    Field("store", Fate.ACCEPTED, boolean),
-    Field("prediction", Fate.IGNORED, mapping),
-    Field("verbosity", Fate.IGNORED, one_of({name: name for name in ("low", "medium", "high")})),
-    Field("audio", Fate.ACCEPTED, unsupported("no model here speaks")),
-    Field("moderation", Fate.ACCEPTED, unsupported("answers are not judged here")),
-    Field("web_search_options", Fate.ACCEPTED, unsupported("no model here searches the web")),
+    Field("model", "model", string, "The id or an alias of a model. May be left out if the server has only one"),
+    Field("messages", "messages", messages, "The conversation so far, oldest message first"),
+    Field("tools", "tools", tools, "Functions that the model may call, at most 128"),
+    Field("functions", "tools", functions, "The old form of `tools`; calls go back as `function_call`"),
+    Field("tool_choice", "tool_choice", tool_choice, "Whether and which functions the model calls"),
+    Field("function_call", "tool_choice", function_call, "The old form of `tool_choice`"),
+    Field("parallel_tool_calls", "parallel_tool_calls", boolean, "`false`: at most one call in an answer"),
+    Field("response_format", "response_format", response_format, "The form of the answer: text or JSON"),
+    Field(
+        "max_completion_tokens",
+        "max_completion_tokens",
+        count(least=1),
+        "The most tokens of the answer; beyond the context is no error",
+    ),
+    Field("max_tokens", "max_completion_tokens", count(least=1), "The old name of `max_completion_tokens`"),
+    Field("stop", "stop", stop, "A string or up to 4 that end the answer where they would appear"),
+    Field("n", "n", count(least=1, most=128), "How many answers to give"),
+    Field("temperature", "temperature", ranged(0, 2), "Randomness; 0 is always the likeliest token"),
+    Field("top_p", "top_p", ranged(0, 1), "Draw among the likeliest tokens that have this probability together"),
+    Field("top_k", "top_k", top_k, "Draw among this many of the likeliest tokens; 0 or -1: among all"),
+    Field("min_p", "min_p", ranged(0, 1), "Leave out tokens less likely than this share of the likeliest"),
+    Field("repetition_penalty", "repetition_penalty", ranged(0.01, 2), "Divides the logits of tokens seen; 1: none"),
+    Field("presence_penalty", "presence_penalty", ranged(-2, 2), "Lowers the logits of tokens in the answer so far"),
+    Field("frequency_penalty", "frequency_penalty", ranged(-2, 2), "The same, by how often they are there"),
+    Field("logit_bias", "logit_bias", logit_bias, "Added to the logits of tokens, by token id"),
+    Field("seed", "seed", integer(-INT64_MAX - 1, INT64_MAX), "The same seed gives the same answer"),
+    Field("ignore_eos", "ignore_eos", boolean, "`true`: go on past the model's own end of answer"),
+    Field("logprobs", "logprobs", boolean, "`true`: give the log probabilities of the answer's tokens"),
+    Field("top_logprobs", "top_logprobs", count(least=0, most=20), "Alternatives for each token; needs `logprobs`"),
+    Field("reasoning_effort", "reasoning.effort", _EFFORT, "How much the model thinks before it answers"),
+    Field(
+        "chat_template_kwargs",
+        "reasoning.enabled",
+        enable_thinking,
+        "`enable_thinking`: whether the model thinks at all; other keys are ignored",
+    ),
+    Field("thinking", "reasoning.enabled", thinking, "The same in Zhipu's words"),
+    Field("prompt_cache_key", "prompt_cache_key", string, "Requests that share it go where their prefix is cached"),
+    Field("user", "user", string, "A name of the end user; upstreams are told"),
+    Field("stream", Fate.ANSWER, boolean, "`true`: answer with server-sent events"),
+    Field(
+        "stream_options",
+        Fate.ANSWER,
+        include_usage,
+        "`include_usage`: end the events with the usage. `include_obfuscation` changes nothing",
+    ),
+    Field("metadata", Fate.ACCEPTED, mapping, "Notes on a stored answer"),
+    Field("modalities", Fate.ACCEPTED, modalities, "Anything but `text` is refused"),
+    Field("prompt_cache_options", Fate.ACCEPTED, mapping, "How a hosted cache works"),
+    Field("prompt_cache_retention", Fate.ACCEPTED, string, "How long a hosted cache keeps a prefix"),
+    Field("safety_identifier", Fate.ACCEPTED, string, "A name of the end user"),
+    Field("prediction", Fate.IGNORED, mapping, "What the answer will probably be, to have it sooner"),
+    Field("service_tier", Fate.IGNORED, _TIER, "Price and speed; `auto` and `default` ask for nothing"),
+    Field("store", Fate.IGNORED, boolean, "`true`: keep the answer; nothing is kept here"),
+    Field("verbosity", Fate.IGNORED, _VERBOSITY, "How long the answer is; `medium` asks for nothing"),
+    Field("audio", Fate.REFUSED, unsupported("no model here speaks"), "A voice"),
+    Field("moderation", Fate.REFUSED, unsupported("answers are not judged here"), "A judgement of the answer"),
+    Field("web_search_options", Fate.REFUSED, unsupported("no model here searches the web"), "A search of the web"),
 )
 """Every field that is known, in the order of the contract's."""
 

@@ -29,6 +29,7 @@ _DETAIL = one_of(
         "auto": content_pb2.Image.DETAIL_AUTO,
         "low": content_pb2.Image.DETAIL_LOW,
         "high": content_pb2.Image.DETAIL_HIGH,
+        "original": content_pb2.Image.DETAIL_HIGH,
     }
 )
 

@@ -6,7 +6,7 @@ from glmserve.v1 import content_pb2, message_pb2
 from glmserve_gateway.body import Json, kind, quote
 from glmserve_gateway.errors import InvalidRequest, Unsupported
 from glmserve_gateway.images import image
-from glmserve_gateway.values import items, mapping, required, string, wrong_type
+from glmserve_gateway.values import items, mapping, reads, required, string, wrong_type
 
 ROLES: Mapping[str, message_pb2.Role.ValueType] = {
     "system": message_pb2.ROLE_SYSTEM,
@@ -19,6 +19,7 @@ ROLES: Mapping[str, message_pb2.Role.ValueType] = {
 """OpenAI's roles. `function` is the old name of `tool`: it names the function and not the call."""
 
 
+@reads({"type": "array", "minItems": 1, "maxItems": 4096, "items": {"$ref": "#/components/schemas/Message"}})
 def messages(value: Json, path: str) -> list[message_pb2.Message]:
     """The conversation, oldest message first."""
     value = items(value, path)
@@ -40,6 +41,8 @@ def _message(value: Json, path: str, earlier: list[message_pb2.Message]) -> mess
         message.name = string(name, f"{path}.name")
     if role == "assistant":
         _read_assistant(message, value, path, call_id=f"call_{len(earlier)}")
+    elif role == "function" and value.get("content") is None:
+        message.content.add(text="")  # a function that gave nothing
     else:
         message.content.extend(_content(required(value, "content", path), f"{path}.content"))
     if role == "tool":
@@ -106,7 +109,7 @@ _UNSUPPORTED_PARTS = ("input_audio", "file")
 
 def _tool_call(value: Json, path: str) -> message_pb2.ToolCall:
     value = mapping(value, path)
-    if (type_ := value.get("type", "function")) != "function":
+    if (type_ := value.get("type")) not in (None, "function"):
         given = quote(type_) if isinstance(type_, str) else kind(type_)
         raise Unsupported(f'{path}.type must be "function", not {given}', f"{path}.type")
     id_ = string(required(value, "id", path), f"{path}.id")

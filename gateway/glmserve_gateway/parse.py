@@ -11,9 +11,11 @@ from typing import Any
 from google.protobuf.message import Message
 
 from glmserve.v1 import chat_pb2
-from glmserve_gateway.body import decode
+from glmserve_gateway.body import Json, decode
 from glmserve_gateway.errors import InvalidRequest
 from glmserve_gateway.fields import FIELDS, Fate, Field
+
+NOTHING: Mapping[str, Json] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,15 @@ class ChatCall:
     """What the fields say that shape the answer, by name."""
     names: Mapping[str, str]
     """The contract's fields that the request gave under another name, for the paths in errors."""
+    others: tuple[chat_pb2.ChatCompletionRequest, ...] = ()
+    """The same request with other prompts, whose answers are part of the answer."""
+    echo: tuple[str, ...] = ()
+    """The prompts' texts, if the answer is to begin with them; known once the answer begins."""
+
+    @property
+    def requests(self) -> tuple[chat_pb2.ChatCompletionRequest, ...]:
+        """All requests that the backend gets."""
+        return (self.request, *self.others)
 
     def given_names(self, fields: Iterable[str]) -> list[str]:
         """The names under which the request gave fields of the contract."""
@@ -43,9 +54,18 @@ class ChatCall:
         return names
 
 
-def parse_chat_call(data: bytes, fields: Sequence[Field] = FIELDS) -> ChatCall:
-    """Reads a request body by a table of fields; raises `InvalidRequest` naming the first that is wrong."""
-    body = decode(data)
+def parse_chat_call(
+    data: bytes,
+    fields: Sequence[Field] = FIELDS,
+    *,
+    required: Sequence[str] = ("messages",),
+    defaults: Mapping[str, Json] = NOTHING,
+) -> ChatCall:
+    """Reads a request body by a table of fields; raises `InvalidRequest` naming the first that is wrong.
+
+    `required`: one of these must be there. `defaults` stand for fields that are not there; null is there.
+    """
+    body = {**defaults, **decode(data)}
     request = chat_pb2.ChatCompletionRequest()
     answer: dict[str, Any] = {}
     ignored: list[str] = []
@@ -57,13 +77,13 @@ def parse_chat_call(data: bytes, fields: Sequence[Field] = FIELDS) -> ChatCall:
         match field.target:
             case Fate.ANSWER:
                 answer[field.name] = read
-            case Fate.IGNORED:
+            case Fate.IGNORED if read:
                 ignored.append(field.name)
             case str(target) if read is not None:
                 _put(request, target, read, source=field.name, earlier=sources.get(target))
                 sources[target] = field.name
-    if "messages" not in sources:
-        raise InvalidRequest("messages is required", "messages")
+    if all(body.get(name) is None for name in required):
+        raise InvalidRequest(f"{' or '.join(required)} is required", required[0])
     return _chat_call(request, answer, tuple(ignored), sources)
 
 

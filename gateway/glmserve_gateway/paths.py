@@ -7,7 +7,7 @@ _RENAMED = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"^(messages\[\d+\]\.content\[\d+\])\.image\.(?:data|url)$", r"\1.image_url.url"),
-        (r"^(messages\[\d+\]\.content\[\d+\])\.image\b", r"\1.image_url"),
+        (r"^(messages\[\d*\]\.content\[\d*\])\.image\b", r"\1.image_url"),
         (r"^(messages\[\d+\]\.tool_calls\[\d+\])\.name$", r"\1.function.name"),
         (r"^(messages\[\d+\]\.tool_calls\[\d+\])\.arguments_json$", r"\1.function.arguments"),
         (r"^(tools\[\d+\]\.function)\.parameters_json$", r"\1.parameters"),
@@ -17,11 +17,14 @@ _RENAMED = tuple(
         (r"^tool_choice\.allowed_tools\.function_names(\[\d+\])$", r"tool_choice.allowed_tools.tools\1.function.name"),
         (r"^tool_choice\.allowed_tools\.function_names$", "tool_choice.allowed_tools.tools"),
         (r"^(response_format\.json_schema)\.schema_json$", r"\1.schema"),
+        (r"^(prompt(?:\[\d+\])?)\.token_ids\.ids(\[\d+\])$", r"\1\2"),
+        (r"^(prompt(?:\[\d+\])?)\.(?:text|token_ids(?:\.ids)?)$", r"\1"),
+        (r"^token_ids\b", "tokens"),
         (r"^reasoning\.enabled$", "chat_template_kwargs.enable_thinking"),
         (r"^reasoning(?:\.effort)?$", "reasoning_effort"),
     )
 )
-_OLD_FUNCTION = re.compile(r"^tools(\[\d+\])(?:\.function)?")
+_OLD_FUNCTION = re.compile(r"^tools(\[\d*\])(?:\.function)?")
 _OLD_CHOICE = re.compile(r"^tool_choice\.function")
 
 

@@ -11,6 +11,7 @@ import orjson
 
 from glmserve.v1 import chat_pb2, message_pb2, model_pb2
 from glmserve_gateway.errors import OpenAIError
+from glmserve_gateway.parameters import parameters
 
 JSON_TYPE = "application/json"
 EVENTS_TYPE = "text/event-stream; charset=utf-8"
@@ -25,6 +26,7 @@ FINISH_REASONS: FinishReasons = {
     chat_pb2.FINISH_REASON_CONTENT_FILTER: "content_filter",
 }
 NOTHING: Mapping[str, str] = {}
+_CAPABILITIES = model_pb2.Capabilities.DESCRIPTOR.fields
 _LEAST_LOGPROB = -9999.0
 """What OpenAI gives for minus infinity, which JSON cannot hold."""
 
@@ -74,6 +76,9 @@ class ChunkRenderer:
     The first piece of each choice brings the chunk with its role along, so that nothing leaves before it.
     """
 
+    kind = "chat.completion.chunk"
+    """What `object` says."""
+
     def __init__(
         self,
         started: chat_pb2.Started,
@@ -85,7 +90,7 @@ class ChunkRenderer:
     ) -> None:
         head = {
             "id": started.id,
-            "object": "chat.completion.chunk",
+            "object": self.kind,
             "created": started.created.seconds,
             "model": started.model,
             **more,
@@ -231,9 +236,25 @@ def _logprobs(tokens: Iterable[chat_pb2.TokenLogprob]) -> dict[str, Any] | None:
 
 
 def _token(token: chat_pb2.TokenLogprob | chat_pb2.TopLogprob) -> dict[str, Any]:
-    logprob = token.logprob if math.isfinite(token.logprob) else _LEAST_LOGPROB
-    return {"token": token.token, "logprob": logprob, "bytes": list(token.bytes)}
+    return {"token": token.token, "logprob": finite(token.logprob), "bytes": list(token.bytes)}
+
+
+def finite(logprob: float) -> float:
+    """A log probability as JSON can hold it."""
+    return logprob if math.isfinite(logprob) else _LEAST_LOGPROB
 
 
 def _model(model: model_pb2.Model) -> dict[str, Any]:
-    return {"id": model.id, "object": "model", "created": model.created.seconds, "owned_by": model.owned_by}
+    return {
+        "id": model.id,
+        "object": "model",
+        "created": model.created.seconds,
+        "owned_by": model.owned_by,
+        "glmserve": {
+            "engine": model.engine,
+            "aliases": list(model.aliases),
+            "context_length": model.context_length or None,
+            "capabilities": {field.name: getattr(model.capabilities, field.name) for field in _CAPABILITIES},
+            "parameters": parameters(model),
+        },
+    }

@@ -5,22 +5,25 @@ Knows nothing about HTTP connections, which are the edge's, and nothing about en
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from google.api.httpbody_pb2 import HttpBody
 from typing_extensions import override
 
-from glmserve.v1 import openai_pb2, openai_pb2_grpc
+from glmserve.v1 import chat_pb2, openai_pb2, openai_pb2_grpc, token_pb2
 from glmserve_gateway import render
 from glmserve_gateway.backend import Backend
+from glmserve_gateway.completions import COMPLETIONS
 from glmserve_gateway.dbgpt import DBGPT
 from glmserve_gateway.errors import InvalidRequest, OpenAIError
 from glmserve_gateway.face import OPENAI, Face
 from glmserve_gateway.parse import ChatCall
+from glmserve_gateway.tokens import detokenized, parse_detokenize, parse_tokenize, tokenized
 from glmserve_gateway.zhipu import ZHIPU
 
 logger = logging.getLogger(__name__)
@@ -28,10 +31,11 @@ logger = logging.getLogger(__name__)
 IGNORED_METADATA = "x-glmserve-ignored"
 TIME_METADATA = "openai-processing-ms"
 
-_LARGE_BODY = 256 * 1024
-"""From here on a body is parsed in a thread: pictures take longer than the event loop may wait."""
+_LARGE_BODY = 64 * 1024
+"""From here on a body is parsed in a thread: pictures and many values take longer than the event loop may wait."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
+T = TypeVar("T")
 
 
 class OpenAIServicer(openai_pb2_grpc.OpenAIServiceServicer):
@@ -64,8 +68,9 @@ class OpenAIServicer(openai_pb2_grpc.OpenAIServiceServicer):
     async def _answer(self, face: Face, request: HttpBody, context: Context) -> AsyncGenerator[HttpBody, None]:
         call: ChatCall | None = None
         begun = False
+        arrived = perf_counter()
         try:
-            call = await _parse(face, request)
+            call = await _parse(face.parse, request)
             async with aclosing(self._bodies(face, call, context)) as bodies:
                 async for body in bodies:
                     begun = True
@@ -73,39 +78,69 @@ class OpenAIServicer(openai_pb2_grpc.OpenAIServiceServicer):
         except Exception as error:  # noqa: BLE001 -- the border: whatever it is, the caller must see an error
             failure = self._failure(face, error, call)
             if not begun:
-                await context.abort(failure.code, failure.details, failure.trailers)
+                await context.abort(failure.code, failure.details, (*failure.trailers, _time_since(arrived)))
             yield HttpBody(data=render.error_event(failure))
+
+    @override
+    async def CreateCompletion(self, request: HttpBody, context: Context) -> AsyncGenerator[HttpBody, None]:
+        """The same for raw prompts."""
+        async with aclosing(self._answer(COMPLETIONS, request, context)) as bodies:
+            async for body in bodies:
+                yield body
+
+    @override
+    async def Tokenize(self, request: HttpBody, context: Context) -> AsyncGenerator[HttpBody, None]:
+        """The tokens of a text or a conversation."""
+        yield await self._body(context, self._tokenized(request))
+
+    @override
+    async def Detokenize(self, request: HttpBody, context: Context) -> AsyncGenerator[HttpBody, None]:
+        """The text of tokens."""
+        yield await self._body(context, self._detokenized(request))
 
     @override
     async def ListModels(
         self, request: openai_pb2.ListOpenAIModelsRequest, context: Context
     ) -> AsyncGenerator[HttpBody, None]:
         """The list of models."""
-        yield await self._body(context, lambda: render.model_list(self._backend.list_models()))
+        yield await self._body(context, self._models())
 
     @override
     async def RetrieveModel(
         self, request: openai_pb2.RetrieveOpenAIModelRequest, context: Context
     ) -> AsyncGenerator[HttpBody, None]:
         """One model."""
-        yield await self._body(context, lambda: render.model(self._backend.get_model(request.model)))
+        yield await self._body(context, self._model(request.model))
+
+    async def _models(self) -> bytes:
+        return render.model_list(self._backend.list_models())
+
+    async def _model(self, name: str) -> bytes:
+        return render.model(self._backend.get_model(name))
+
+    async def _tokenized(self, body: HttpBody) -> bytes:
+        request = await _parse(parse_tokenize, body)
+        return tokenized(await self._backend.tokenize(request), texts=request.include_token_texts)
+
+    async def _detokenized(self, body: HttpBody) -> bytes:
+        return detokenized(await self._backend.detokenize(await _parse(parse_detokenize, body)))
 
     def _bodies(self, face: Face, call: ChatCall, context: Context) -> AsyncGenerator[HttpBody, None]:
         return self._events(face, call, context) if call.stream else self._whole(face, call, context)
 
     async def _whole(self, face: Face, call: ChatCall, context: Context) -> AsyncGenerator[HttpBody, None]:
         began = perf_counter()
-        response = await self._backend.create_chat_completion(call.request)
-        data = face.whole(response, call)
+        response = await self._backend.create_chat_completion(*call.requests)
+        data = face.whole(response, await self._echoing(call))
         await _send_head(context, began, (*call.given_names(response.ignored), *call.ignored))
         yield HttpBody(content_type=render.JSON_TYPE, data=data)
 
     async def _events(self, face: Face, call: ChatCall, context: Context) -> AsyncGenerator[HttpBody, None]:
         began = perf_counter()
-        async with aclosing(self._backend.stream_chat_completion(call.request)) as answer:
+        async with aclosing(self._backend.stream_chat_completion(*call.requests)) as answer:
             events = await anext(answer)
             started = events[0].started
-            chunks = face.chunks(started, call)
+            chunks = face.chunks(started, await self._echoing(call))
             while not (data := chunks.render_all(events)):  # an error can set the HTTP status until there is something
                 events = await anext(answer)
             await _send_head(
@@ -116,13 +151,25 @@ class OpenAIServicer(openai_pb2_grpc.OpenAIServiceServicer):
                 if data := chunks.render_all(events):
                     yield HttpBody(data=data)
 
-    async def _body(self, context: Context, make: Callable[[], bytes]) -> HttpBody:
+    async def _echoing(self, call: ChatCall) -> ChatCall:
+        """The call with the texts of its prompts, if it wants them. The backend has found the prompts sound already."""
+        if not call.answer.get("echo"):
+            return call
+        return replace(call, echo=tuple([await self._text(request) for request in call.requests]))
+
+    async def _text(self, request: chat_pb2.ChatCompletionRequest) -> str:
+        if not request.prompt.HasField("token_ids"):
+            return request.prompt.text
+        ids = token_pb2.DetokenizeRequest(model=request.model, token_ids=request.prompt.token_ids.ids)
+        return (await self._backend.detokenize(ids)).text
+
+    async def _body(self, context: Context, making: Awaitable[bytes]) -> HttpBody:
         began = perf_counter()
         try:
-            data = make()
+            data = await making
         except Exception as error:  # noqa: BLE001 -- as above
             failure = self._failure(OPENAI, error, None)
-            await context.abort(failure.code, failure.details, failure.trailers)
+            await context.abort(failure.code, failure.details, (*failure.trailers, _time_since(began)))
         await _send_head(context, began, ())
         return HttpBody(content_type=render.JSON_TYPE, data=data)
 
@@ -135,18 +182,22 @@ class OpenAIServicer(openai_pb2_grpc.OpenAIServiceServicer):
         return face.error(status, call.names if call else None)
 
 
-async def _parse(face: Face, request: HttpBody) -> ChatCall:
+async def _parse(read: Callable[[bytes], T], request: HttpBody) -> T:
     media_type = request.content_type.partition(";")[0].strip().lower()
     if media_type != render.JSON_TYPE:  # browsers let pages of anywhere post other types, and none, without asking
         raise InvalidRequest(f"the content type must be {render.JSON_TYPE}, not {media_type[:64] or 'missing'}")
     if len(request.data) > _LARGE_BODY:
-        return await asyncio.to_thread(face.parse, request.data)
-    return face.parse(request.data)
+        return await asyncio.to_thread(read, request.data)
+    return read(request.data)
 
 
 async def _send_head(context: Context, began: float, ignored: Sequence[str], *more: tuple[str, str]) -> None:
     """Sends the headers. Not before there is a body: an error must be able to set the HTTP status until then."""
-    head = [(TIME_METADATA, str(round((perf_counter() - began) * 1000))), *more]
+    head = [_time_since(began), *more]
     if ignored:
         head.append((IGNORED_METADATA, ", ".join(ignored)))
     await context.send_initial_metadata(head)
+
+
+def _time_since(began: float) -> tuple[str, str]:
+    return TIME_METADATA, str(round((perf_counter() - began) * 1000))

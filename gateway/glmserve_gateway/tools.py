@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from glmserve.v1 import tool_pb2
 from glmserve_gateway.body import Json, encode, quote
 from glmserve_gateway.errors import InvalidRequest, Unsupported
-from glmserve_gateway.values import boolean, items, mapping, one_of, required, string, wrong_type
+from glmserve_gateway.values import boolean, items, mapping, one_of, reads, required, string, wrong_type
 
 BUILTIN_TOOLS: Mapping[str, tool_pb2.BuiltinTool.ValueType] = {
     "python": tool_pb2.BUILTIN_TOOL_PYTHON,
@@ -24,16 +24,19 @@ _FUNCTION_CALL = one_of({name: _MODES[name] for name in ("none", "auto")})
 _ALLOWED_MODE = one_of({name: _MODES[name] for name in ("auto", "required")})
 
 
+@reads({"type": "array", "maxItems": 128, "items": {"$ref": "#/components/schemas/Tool"}})
 def tools(value: Json, path: str) -> list[tool_pb2.Tool]:
     """`tools`: functions of the caller's, and tools that GLM-4 knows."""
     return [_tool(item, f"{path}[{i}]") for i, item in enumerate(items(value, path))]
 
 
+@reads({"type": "array", "maxItems": 128, "items": {"$ref": "#/components/schemas/Function"}})
 def functions(value: Json, path: str) -> list[tool_pb2.Tool]:
     """`functions`, the old form of `tools`."""
     return [tool_pb2.Tool(function=_function(item, f"{path}[{i}]")) for i, item in enumerate(items(value, path))]
 
 
+@reads({"$ref": "#/components/schemas/ToolChoice"})
 def tool_choice(value: Json, path: str) -> tool_pb2.ToolChoice:
     """`tool_choice`: a mode, one function, or a mode over some functions."""
     if isinstance(value, str):
@@ -47,12 +50,14 @@ def tool_choice(value: Json, path: str) -> tool_pb2.ToolChoice:
             allowed = _allowed_tools(required(value, "allowed_tools", path), f"{path}.allowed_tools")
             return tool_pb2.ToolChoice(allowed_tools=allowed)
         case "custom":
-            raise Unsupported(f"{path}.type must be function or allowed_tools: custom tools are not supported", path)
+            wanted = "function or allowed_tools"
+            raise Unsupported(f"{path}.type must be {wanted}: custom tools are not supported", f"{path}.type")
         case other:
             wanted = "function or allowed_tools"
             raise InvalidRequest(f"{path}.type must be {wanted}, not {quote(other)}", f"{path}.type")
 
 
+@reads({"$ref": "#/components/schemas/FunctionCallChoice"})
 def function_call(value: Json, path: str) -> tool_pb2.ToolChoice:
     """`function_call`, the old form of `tool_choice`."""
     if isinstance(value, str):
@@ -90,10 +95,15 @@ def _allowed_tools(value: Json, path: str) -> tool_pb2.AllowedTools:
     value = mapping(value, path)
     mode = _ALLOWED_MODE(required(value, "mode", path), f"{path}.mode")
     allowed = items(required(value, "tools", path), f"{path}.tools")
-    names = [
-        _function_name(mapping(tool, f"{path}.tools[{i}]"), f"{path}.tools[{i}]") for i, tool in enumerate(allowed)
-    ]
+    names = [_allowed_name(tool, f"{path}.tools[{i}]") for i, tool in enumerate(allowed)]
     return tool_pb2.AllowedTools(mode=mode, function_names=names)
+
+
+def _allowed_name(value: Json, path: str) -> str:
+    value = mapping(value, path)
+    if (type_ := string(required(value, "type", path), f"{path}.type")) != "function":
+        raise Unsupported(f"{path}.type must be function, not {quote(type_)}", f"{path}.type")
+    return _function_name(value, path)
 
 
 def _function_name(value: dict[str, Json], path: str) -> str:

@@ -16,7 +16,7 @@ from glmserve_gateway.face import ClosingChunks, Face
 from glmserve_gateway.fields import Fate, Field, unsupported, with_fields
 from glmserve_gateway.parse import ChatCall, parse_chat_call
 from glmserve_gateway.tools import tools
-from glmserve_gateway.values import Reader, boolean, items, mapping, number, string
+from glmserve_gateway.values import Reader, boolean, items, mapping, number, reads, string
 
 _R = error_pb2.ErrorReason
 
@@ -48,6 +48,7 @@ _SANE_ID = re.compile(r"[!-~]{1,128}")
 def between(least: float, most: float) -> Reader[float]:
     """Numbers in the range that the hosted service takes."""
 
+    @reads({"type": "number", "minimum": least, "maximum": most})
     def read(value: Json, path: str) -> float:
         given = number(value, path)
         if not least <= given <= most:
@@ -57,12 +58,14 @@ def between(least: float, most: float) -> Reader[float]:
     return read
 
 
+@reads({"type": "string"})
 def request_id(value: Json, path: str) -> str | None:
     """The caller's name for the request, if it is short and printable."""
     given = string(value, path)
     return given if _SANE_ID.fullmatch(given) else None
 
 
+@reads({"type": "array", "maxItems": 128, "items": {"$ref": "#/components/schemas/ZhipuTool"}})
 def functions_only(value: Json, path: str) -> list[tool_pb2.Tool]:
     """The tools, none of them one that the hosted service runs itself; one that is turned off is left out."""
     wanted = []
@@ -80,17 +83,17 @@ def _is_off(options: Json) -> bool:
 
 
 FIELDS = with_fields(
-    Field("tools", "tools", functions_only),
-    Field("temperature", "temperature", between(0, 1)),
-    Field("top_p", "top_p", between(0, 1)),
-    Field("user_id", "user", string),
-    Field("request_id", Fate.ANSWER, request_id),
-    Field("do_sample", Fate.ANSWER, boolean),
-    Field("tool_stream", Fate.ANSWER, boolean),
-    Field("meta", Fate.ACCEPTED, mapping),
-    Field("watermark_enabled", Fate.ACCEPTED, boolean),
-    Field("sensitive_word_check", Fate.IGNORED, mapping),
-    Field("extra", Fate.ACCEPTED, unsupported("it is for CodeGeeX")),
+    Field("tools", "tools", functions_only, "Functions that the model may call, none that only Zhipu runs"),
+    Field("temperature", "temperature", between(0, 1), "Randomness; 0 is always the likeliest token"),
+    Field("top_p", "top_p", between(0, 1), "Draw among the likeliest tokens that have this probability together"),
+    Field("user_id", "user", string, "Another name of `user`"),
+    Field("request_id", Fate.ANSWER, request_id, "Echoed, if it is at most 128 printable ASCII characters"),
+    Field("do_sample", Fate.ANSWER, boolean, "`false`: greedy, whatever `temperature` and `top_p` say"),
+    Field("tool_stream", Fate.ANSWER, boolean, "`true`: the arguments of a call come in pieces"),
+    Field("meta", Fate.ACCEPTED, mapping, "Who plays which role"),
+    Field("watermark_enabled", Fate.ACCEPTED, boolean, "A mark in pictures"),
+    Field("sensitive_word_check", Fate.IGNORED, mapping, "A filter of words"),
+    Field("extra", Fate.REFUSED, unsupported("it is for CodeGeeX"), "Code around the cursor"),
 )
 """OpenAI's fields, and Zhipu's own."""
 

@@ -48,6 +48,8 @@ class Ahead(Generic[T]):
         await asyncio.wait([self._reading])
         if not self._reading.cancelled():
             self._reading.exception()  # taken note of
+        del self._reading  # an error leads to its readers, and they to this: a ring that would keep all their memory
+        self._error = None
 
     def __aiter__(self) -> Self:
         """Itself."""

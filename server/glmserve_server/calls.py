@@ -7,7 +7,8 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Final
 
-_SANE_ID: Final = re.compile(r"[!-~]{1,128}")
+_SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@~-]{1,128}")
+"""What may stand in a log line, a header and a web page as it is. Envoy's configuration has the same."""
 
 
 @dataclass(slots=True)
@@ -18,6 +19,7 @@ class Call:
     request_id: str
     caller: str
     notes: dict[str, str | int] = field(default_factory=dict)
+    admitted: bool = False
     begun: float = field(default_factory=time.perf_counter)
 
     def line(self, outcome: str) -> str:
@@ -31,7 +33,7 @@ _current: contextvars.ContextVar[Call | None] = contextvars.ContextVar("call", d
 
 
 def begin(method: str, request_id: str | None, caller: str) -> Call:
-    """Begins the call of this task; a request id that is missing or not printable is made anew.
+    """Begins the call of this task; a request id that is missing or not sane is made anew.
 
     `caller` tells those apart who share the server fairly.
     """
@@ -52,6 +54,15 @@ def caller() -> str:
     """Who makes the current call; empty outside of one."""
     call = _current.get()
     return call.caller if call else ""
+
+
+def admit() -> bool:
+    """Whether something that the current call runs was admitted before, so that this does not count in a queue."""
+    call = _current.get()
+    if call is None:
+        return False
+    before, call.admitted = call.admitted, True
+    return before
 
 
 def request_id() -> str:

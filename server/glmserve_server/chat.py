@@ -21,12 +21,20 @@ from glmserve.v1.chat_pb2 import (
 from glmserve.v1.content_pb2 import ContentPart
 from glmserve.v1.message_pb2 import Message
 from glmserve.v1.model_pb2 import Model
-from glmserve.v1.token_pb2 import CountTokensRequest, CountTokensResponse
+from glmserve.v1.token_pb2 import (
+    CountTokensRequest,
+    CountTokensResponse,
+    DetokenizeRequest,
+    DetokenizeResponse,
+    TokenizeRequest,
+    TokenizeResponse,
+)
 from glmserve_server import calls, errors, fates, validation
 from glmserve_server.ahead import Ahead
 from glmserve_server.catalogue import Catalogue, Entry
 from glmserve_server.engines.engine import Events
 from glmserve_server.errors import DeadlineExceeded, InvalidArgument, ServeError, ShuttingDown
+from glmserve_server.together import together
 
 
 class Chat:
@@ -38,23 +46,27 @@ class Chat:
         self._answers: set[Ahead[StreamChatCompletionResponse]] = set()
         self._cut = False
 
-    async def create_chat_completion(self, request: ChatCompletionRequest, /) -> CreateChatCompletionResponse:
+    async def create_chat_completion(self, *requests: ChatCompletionRequest) -> CreateChatCompletionResponse:
         """The whole answer."""
         fold = Fold()
-        async with contextlib.aclosing(self.stream_chat_completion(request)) as answer:
+        async with contextlib.aclosing(self.stream_chat_completion(*requests)) as answer:
             async for events in answer:
                 for event in events:
                     fold.add(event)
         return fold.response()
 
     async def stream_chat_completion(
-        self, request: ChatCompletionRequest, /
+        self, *requests: ChatCompletionRequest
     ) -> AsyncGenerator[list[StreamChatCompletionResponse], None]:
-        """The answer as it is made, in lists of what is ready; closing the generator stops the model."""
-        entry = self._catalogue.find(request.model)
+        """The answer as it is made, in lists of what is ready; closing the generator stops the model.
+
+        Several requests differ in their prompt alone and get one answer, see `together`.
+        """
+        entry = self._catalogue.find(requests[0].model)
         calls.note(model=entry.id)
-        ignored = self._checked(request, entry)
-        async with self._running(entry.engine.generate(request), entry.settings.time_limit) as answer:
+        ignored, *_ = [self._checked(request, entry) for request in requests]
+        answers = [entry.engine.generate(request) for request in requests]
+        async with self._running(together(answers, requests[0].n or 1), entry.settings.time_limit) as answer:
             async for events in answer:
                 if events[0].HasField("started"):
                     _complete(events[0].started, entry, ignored)
@@ -68,12 +80,28 @@ class Chat:
         entry = self._catalogue.find(request.chat.model)
         calls.note(model=entry.id)
         self._checked(request.chat, entry)
-        ids = await entry.engine.tokenize(request.chat)
+        ids = (await entry.engine.tokenize(request.chat)).ids
         return CountTokensResponse(
             prompt_tokens=len(ids),
             context_length=entry.engine.context_length,
             token_ids=ids if request.include_token_ids else [],
         )
+
+    async def tokenize(self, request: TokenizeRequest, /) -> TokenizeResponse:
+        """The tokens of a conversation or a text."""
+        entry = self._catalogue.find(request.chat.model)
+        calls.note(model=entry.id)
+        validation.check_tokenize(request)
+        self._checked(request.chat, entry)
+        ids, texts = await entry.engine.tokenize(request.chat, texts=request.include_token_texts)
+        return TokenizeResponse(token_ids=ids, token_texts=texts, context_length=entry.engine.context_length)
+
+    async def detokenize(self, request: DetokenizeRequest, /) -> DetokenizeResponse:
+        """The text of tokens."""
+        entry = self._catalogue.find(request.model)
+        calls.note(model=entry.id)
+        validation.check_token_ids(request.token_ids, "token_ids")
+        return DetokenizeResponse(text=await entry.engine.detokenize(request.token_ids))
 
     def cut_short(self) -> None:
         """Makes all answers that run, and all to come, end with `ShuttingDown`."""
@@ -83,17 +111,23 @@ class Chat:
 
     def list_models(self) -> Sequence[Model]:
         """All models."""
-        return [entry.describe() for entry in self._catalogue.entries]
+        return [self._described(entry) for entry in self._catalogue.entries]
 
     def get_model(self, name: str, /) -> Model:
         """The model of that name."""
         if not name:
             raise InvalidArgument("model must not be empty", field="model")
-        return self._catalogue.find(name).describe()
+        return self._described(self._catalogue.find(name))
 
     def status_of(self, error: Exception, /) -> Status:
         """The status that tells a caller of `error`."""
         return errors.status_of(error)
+
+    def _described(self, entry: Entry) -> Model:
+        model = entry.describe()
+        if model.HasField("capabilities"):
+            model.parameters.CopyFrom(fates.parameters(model.capabilities, refuse=self._refuse_unsupported))
+        return model
 
     def _checked(self, request: ChatCompletionRequest, entry: Entry) -> list[str]:
         """Returns the preferences that will be ignored. What the request does not say, the operator's defaults do."""
@@ -184,6 +218,9 @@ def _complete(started: Started, entry: Entry, ignored: list[str]) -> None:
     started.id = f"chatcmpl-{uuid.uuid4().hex}"
     started.model = entry.id
     started.created.CopyFrom(Timestamp(seconds=int(time.time())))
+    numbers = ChatCompletionRequest.DESCRIPTOR.fields_by_name
+    ignored = sorted({*started.ignored, *ignored}, key=lambda name: numbers[name].number)
+    started.ClearField("ignored")
     started.ignored.extend(ignored)
 
 

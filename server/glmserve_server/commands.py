@@ -14,7 +14,7 @@ def up(file: Path | None, flags: Layer) -> None:
     _run(file, flags, edge=True)
 
 
-@configured("port", "edge.allow_origins")
+@configured("port", "edge.allow_origins", "edge.max_body", "edge.access_log")
 def serve(file: Path | None, flags: Layer) -> None:
     """Serve models over gRPC alone."""
     _run(file, flags, edge=False)

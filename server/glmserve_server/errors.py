@@ -4,6 +4,7 @@
     ├── InvalidArgument          a field is missing, of the wrong form or out of range
     │   ├── Unsupported          the model cannot do what the request requires
     │   └── ContextLengthExceeded
+    ├── Unimplemented            the server that runs the model has no such method
     ├── ModelNotFound
     ├── QueueFull
     ├── DeadlineExceeded
@@ -15,7 +16,7 @@
 The code raises these; `status_of` alone knows gRPC's codes and `google.rpc` details (https://google.aip.dev/193).
 """
 
-from typing import Final
+from typing import Final, Self
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -44,6 +45,12 @@ class InvalidArgument(ServeError):
         super().__init__(message)
         self.field = field
 
+    def under(self, path: str) -> Self:
+        """The same fault with `path` for the first part of its field's path."""
+        _, dot, rest = self.field.partition(".")
+        field = f"{path}{dot}{rest}"
+        return type(self)(str(self).replace(self.field, field, 1), field=field)
+
 
 class Unsupported(InvalidArgument):
     """The request requires something that the model cannot do."""
@@ -51,6 +58,10 @@ class Unsupported(InvalidArgument):
 
 class ContextLengthExceeded(InvalidArgument):
     """The prompt leaves no room for an answer in the model's context."""
+
+
+class Unimplemented(ServeError):
+    """The server that runs the model has no such method."""
 
 
 class ModelNotFound(ServeError):
@@ -97,6 +108,7 @@ _WIRE: Final[dict[type[ServeError], tuple[grpc.StatusCode, error_pb2.ErrorReason
     InvalidArgument: (grpc.StatusCode.INVALID_ARGUMENT, error_pb2.ERROR_REASON_INVALID_ARGUMENT),
     Unsupported: (grpc.StatusCode.INVALID_ARGUMENT, error_pb2.ERROR_REASON_UNSUPPORTED),
     ContextLengthExceeded: (grpc.StatusCode.INVALID_ARGUMENT, error_pb2.ERROR_REASON_CONTEXT_LENGTH_EXCEEDED),
+    Unimplemented: (grpc.StatusCode.UNIMPLEMENTED, error_pb2.ERROR_REASON_UNSUPPORTED),
     ModelNotFound: (grpc.StatusCode.NOT_FOUND, error_pb2.ERROR_REASON_MODEL_NOT_FOUND),
     QueueFull: (grpc.StatusCode.RESOURCE_EXHAUSTED, error_pb2.ERROR_REASON_QUEUE_FULL),
     DeadlineExceeded: (grpc.StatusCode.DEADLINE_EXCEEDED, error_pb2.ERROR_REASON_DEADLINE_EXCEEDED),

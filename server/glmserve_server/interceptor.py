@@ -20,6 +20,7 @@ from glmserve_server.errors import DeadlineExceeded, ServeError, status_of
 Context = grpc.aio.ServicerContext[Any, Any]
 
 _ABORT_SECONDS: Final = 5.0
+_REQUEST_ID: Final = "x-request-id"
 
 logger = logging.getLogger("glmserve.calls")
 
@@ -64,7 +65,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             async with self._counted(), _observed(name, context):
                 return await handler(request, context)
 
-        return call
+        return _released(call)
 
     def _streaming(self, name: str, handler: Callable[[Any, Context], Any]) -> Any:
         async def call(request: Any, context: Context) -> None:
@@ -76,7 +77,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             ):
                 await _Writing(context, self._stall_limit).write_all(responses)
 
-        return call
+        return _released(call)
 
     @contextlib.asynccontextmanager
     async def _counted(self) -> AsyncIterator[None]:
@@ -86,6 +87,25 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         finally:
             self.running -= 1
             self._idle.set()
+
+
+def _released(call: Callable[[Any, Context], Awaitable[Any]]) -> Any:
+    """The same, but an error leaves without the way that it came.
+
+    gRPC keeps the error of a call with the call. Its traceback leads to the frames of the call and so back to itself: a
+    ring, in which request and answer would be kept, many megabytes perhaps, until the collector looks for rings.
+    """
+
+    async def released(request: Any, context: Context) -> Any:
+        try:
+            return await call(request, context)
+        except grpc.aio.AbortError as error:
+            error.__context__ = None
+            raise error.with_traceback(None)  # noqa: B904 (that it has no other cause is the point)
+        finally:
+            del request, context
+
+    return released
 
 
 class _Writing:
@@ -131,8 +151,8 @@ class _Writing:
 @contextlib.asynccontextmanager
 async def _observed(name: str, context: Context) -> AsyncIterator[None]:
     metadata = dict(context.invocation_metadata() or ())
-    call = calls.begin(name, _text(metadata.get("x-request-id")), _caller(metadata, context.peer()))
-    context.set_trailing_metadata((("x-request-id", call.request_id),))
+    call = calls.begin(name, _text(metadata.get(_REQUEST_ID)), _caller(metadata, context.peer()))
+    context.set_trailing_metadata(((_REQUEST_ID, call.request_id),))
     try:
         yield
     except asyncio.CancelledError:
@@ -156,7 +176,9 @@ async def _abort(error: Exception, call: Call, context: Context) -> None:
         logger.error("%s", line, exc_info=error)
     try:
         async with asyncio.timeout(_ABORT_SECONDS):
-            await context.abort_with_status(status)
+            # The metadata of an abort replace those that were set before.
+            metadata = (*status.trailing_metadata, (_REQUEST_ID, call.request_id))
+            await context.abort(status.code, status.details, metadata)
     except TimeoutError:
         raise asyncio.CancelledError from None  # the caller does not even take that
 

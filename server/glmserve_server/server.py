@@ -14,11 +14,10 @@ from grpc_reflection.v1alpha import reflection
 from glmserve_server.catalogue import Catalogue, Entry
 from glmserve_server.interceptor import CallInterceptor
 
-MAX_MESSAGE_BYTES: Final = 40 * 1024 * 1024
-"""More than the edge lets through (32 MiB), so that only the edge's limit is ever met there."""
+_BEYOND_LIMIT: Final = 8
+"""MiB more than the edge lets through, so that only the edge's limit is ever met there."""
 
 _OPTIONS: Final = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.so_reuseport", 0),  # a second server on the same port is an error, not a coin toss
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
@@ -53,6 +52,7 @@ class Server:
         catalogue: Catalogue,
         progress: Callable[[Entry, float], None],
         cut_short: Callable[[], None],
+        max_body_mib: int,
         stall_limit: float,
         drain_delay: float,
         grace: float,
@@ -60,7 +60,7 @@ class Server:
         """`services`: the full name of each and what adds it. `progress`: see `Catalogue.start`. `drain_delay`: seconds
         in which calls are still taken when health says NOT_SERVING already. `grace`: seconds that calls have to end
         after that; then `cut_short` makes them end with an error. `stall_limit`: seconds that a caller may take
-        nothing.
+        nothing. `max_body_mib`: the edge's limit for the body of a request.
 
         Raises `AddressInUse`.
         """
@@ -73,7 +73,8 @@ class Server:
         self._names = [name for name, _ in services]
         self._calls = CallInterceptor(stall_limit=stall_limit)
         self._cut_short = cut_short
-        self._server = grpc.aio.server(interceptors=[self._calls], options=_OPTIONS)
+        largest = ("grpc.max_receive_message_length", (max_body_mib + _BEYOND_LIMIT) * 2**20)
+        self._server = grpc.aio.server(interceptors=[self._calls], options=(*_OPTIONS, largest))
         for _, add in services:
             add(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

@@ -10,7 +10,14 @@ from typing_extensions import override
 from glmserve.v1 import chat_pb2_grpc, model_pb2_grpc, token_pb2_grpc
 from glmserve.v1.chat_pb2 import ChatCompletionRequest, CreateChatCompletionResponse, StreamChatCompletionResponse
 from glmserve.v1.model_pb2 import GetModelRequest, GetModelResponse, ListModelsRequest, ListModelsResponse
-from glmserve.v1.token_pb2 import CountTokensRequest, CountTokensResponse
+from glmserve.v1.token_pb2 import (
+    CountTokensRequest,
+    CountTokensResponse,
+    DetokenizeRequest,
+    DetokenizeResponse,
+    TokenizeRequest,
+    TokenizeResponse,
+)
 from glmserve_server.chat import Chat
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -67,3 +74,13 @@ class TokenServicer(token_pb2_grpc.TokenServiceServicer):
     async def CountTokens(self, request: CountTokensRequest, context: Context) -> CountTokensResponse:
         """The size of a conversation."""
         return await self._chat.count_tokens(request)
+
+    @override
+    async def Tokenize(self, request: TokenizeRequest, context: Context) -> TokenizeResponse:
+        """The tokens of a conversation or a text."""
+        return await self._chat.tokenize(request)
+
+    @override
+    async def Detokenize(self, request: DetokenizeRequest, context: Context) -> DetokenizeResponse:
+        """The text of tokens."""
+        return await self._chat.detokenize(request)

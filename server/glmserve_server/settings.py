@@ -18,6 +18,14 @@ class EdgeSettings:
         flag="allow-origin",
         example='["https://chat.example.com"]',
     )
+    max_body: int = key(32, "MiB that the body of a request may have.", low=1, high=1024, flag="max-body")
+    access_log: Path | None = key(
+        None,
+        "File that gets a line of JSON for every request.",
+        flag="access-log",
+        unset="none",
+        example='"/var/log/glmserve/access.log"',
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,26 +6,39 @@ Field paths are the contract's: `temperature`, `messages[0].content`, `tools[2].
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from glmserve.v1 import content_pb2, message_pb2, tool_pb2
 from glmserve.v1.chat_pb2 import ChatCompletionRequest, ResponseFormat
-from glmserve.v1.message_pb2 import Message
+from glmserve.v1.message_pb2 import Message, ToolCall
+from glmserve.v1.token_pb2 import TokenizeRequest
 from glmserve.v1.tool_pb2 import AllowedTools, Tool, ToolChoice
 from glmserve_server.errors import InvalidArgument
 
+# The comments in proto/ and docs/http.md name these bounds as well.
 MAX_MESSAGES: Final = 4096
+MAX_PARTS: Final = 16_384
+MAX_CALLS: Final = 4096
+MAX_IMAGES: Final = 64
+MAX_IMAGE_BYTES: Final = 20 * 1024 * 1024
 MAX_TOOLS: Final = 128
+MAX_TOOLS_BYTES: Final = 1024 * 1024
 MAX_STOPS: Final = 4
 MAX_STOP_CHARS: Final = 1024
 MAX_LOGIT_BIAS: Final = 1024
 MAX_SCHEMA_BYTES: Final = 64 * 1024
 MAX_SCHEMA_DEPTH: Final = 64
-MAX_IMAGE_BYTES: Final = 20 * 1024 * 1024
+MAX_NAME_CHARS: Final = 256
+MAX_KEY_CHARS: Final = 1024
+MAX_TOKEN_IDS: Final = 1 << 20
 
-_STRINGS: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_STRINGS: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BRACKETS: Final = re.compile(r"[\[\]{}]")
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+_OF_CONVERSATIONS: Final = ("tools", "tool_choice", "response_format", "reasoning")
+"""Fields that mean something in conversations alone."""
 
 # field: (smallest, largest); see the comments in chat.proto.
 _RANGES: Final[dict[str, tuple[float, float]]] = {
@@ -45,7 +58,12 @@ def check(request: ChatCompletionRequest) -> None:
     """Raises `InvalidArgument` for the first fault found."""
     _check_numbers(request)
     _check_stops(request)
-    _check_messages(request)
+    for key in ("prompt_cache_key", "user"):
+        _check_length(getattr(request, key), MAX_KEY_CHARS, key)
+    if request.HasField("prompt"):
+        _check_prompt(request)
+    else:
+        _check_messages(request)
     functions = _check_tools(request)
     if request.HasField("tool_choice"):
         _check_tool_choice(request.tool_choice, functions)
@@ -53,14 +71,23 @@ def check(request: ChatCompletionRequest) -> None:
         _check_response_format(request.response_format)
 
 
+def check_tokenize(request: TokenizeRequest) -> None:
+    """Raises `InvalidArgument` for tokens that are to become tokens. The rest is for `check`."""
+    if request.chat.prompt.HasField("token_ids"):
+        raise InvalidArgument("prompt must be a text, not token_ids, which are tokens already", field="prompt")
+
+
+def check_token_ids(ids: Sequence[int], path: str) -> None:
+    """Raises `InvalidArgument` for too many."""
+    if len(ids) > MAX_TOKEN_IDS:
+        raise InvalidArgument(f"{path} may hold at most {MAX_TOKEN_IDS} ids, not {len(ids)}", field=path)
+
+
 def _check_numbers(request: ChatCompletionRequest) -> None:
     for field, (low, high) in _RANGES.items():
         if request.HasField(field):  # type: ignore[arg-type]
             _check_range(field, getattr(request, field), low, high)
-    if len(request.logit_bias) > MAX_LOGIT_BIAS:
-        raise InvalidArgument(
-            f"logit_bias may have at most {MAX_LOGIT_BIAS} entries, not {len(request.logit_bias)}", field="logit_bias"
-        )
+    _check_count(len(request.logit_bias), MAX_LOGIT_BIAS, "entries", "logit_bias")
     for token, bias in request.logit_bias.items():
         _check_range(f"logit_bias[{token}]", bias, -100, 100)
     if request.top_logprobs and not request.logprobs:
@@ -74,9 +101,17 @@ def _check_range(field: str, value: float, low: float, high: float) -> None:
     raise InvalidArgument(f"{field} must be {wanted}, not {value:g}", field=field)
 
 
+def _check_count(count: int, most: int, things: str, path: str) -> None:
+    if count > most:
+        raise InvalidArgument(f"{path} may have at most {most} {things}, not {count}", field=path)
+
+
+def _check_length(text: str, most: int, path: str) -> None:
+    _check_count(len(text), most, "characters", path)
+
+
 def _check_stops(request: ChatCompletionRequest) -> None:
-    if len(request.stop) > MAX_STOPS:
-        raise InvalidArgument(f"stop may have at most {MAX_STOPS} strings, not {len(request.stop)}", field="stop")
+    _check_count(len(request.stop), MAX_STOPS, "strings", "stop")
     for index, stop in enumerate(request.stop):
         if not 1 <= len(stop) <= MAX_STOP_CHARS:
             raise InvalidArgument(
@@ -84,11 +119,33 @@ def _check_stops(request: ChatCompletionRequest) -> None:
             )
 
 
+def _check_prompt(request: ChatCompletionRequest) -> None:
+    if request.messages:
+        raise InvalidArgument("prompt takes the place of messages: give one of the two", field="prompt")
+    for field, _ in request.ListFields():
+        if field.name in _OF_CONVERSATIONS:
+            raise InvalidArgument(f"{field.name} goes with messages, not with a prompt", field=field.name)
+    kind = request.prompt.WhichOneof("prompt")
+    if kind is None:
+        raise InvalidArgument("prompt must hold a text or token_ids", field="prompt")
+    if kind == "token_ids":
+        ids = request.prompt.token_ids.ids
+        if not ids:
+            raise InvalidArgument("prompt.token_ids must hold at least one id", field="prompt.token_ids")
+        check_token_ids(ids, "prompt.token_ids.ids")
+
+
 def _check_messages(request: ChatCompletionRequest) -> None:
     if not 1 <= len(request.messages) <= MAX_MESSAGES:
         raise InvalidArgument(
             f"messages must hold 1 to {MAX_MESSAGES} messages, not {len(request.messages)}", field="messages"
         )
+    parts = [part for message in request.messages for part in message.content]
+    images = sum(part.HasField("image") for part in parts)
+    calls = sum(len(message.tool_calls) for message in request.messages)
+    _check_count(len(parts), MAX_PARTS, "parts of content in all", "messages")
+    _check_count(images, MAX_IMAGES, "images in all", "messages")
+    _check_count(calls, MAX_CALLS, "tool calls in all", "messages")
     for index, message in enumerate(request.messages):
         _check_message(message, f"messages[{index}]")
 
@@ -106,13 +163,19 @@ def _check_message(message: Message, path: str) -> None:
     for name in ("tool_calls", "reasoning_content"):
         if role != message_pb2.ROLE_ASSISTANT and getattr(message, name):
             raise InvalidArgument(f"{path}.{name} is for assistant messages only", field=f"{path}.{name}")
+    for name in ("name", "tool_call_id"):
+        _check_length(getattr(message, name), MAX_NAME_CHARS, f"{path}.{name}")
     for index, part in enumerate(message.content):
         _check_part(part, role, f"{path}.content[{index}]")
     for index, call in enumerate(message.tool_calls):
-        if not call.name:
-            raise InvalidArgument(
-                f"{path}.tool_calls[{index}].name must not be empty", field=f"{path}.tool_calls[{index}].name"
-            )
+        _check_call(call, f"{path}.tool_calls[{index}]")
+
+
+def _check_call(call: ToolCall, path: str) -> None:
+    if not call.name:
+        raise InvalidArgument(f"{path}.name must not be empty", field=f"{path}.name")
+    _check_length(call.name, MAX_NAME_CHARS, f"{path}.name")
+    _check_length(call.id, MAX_NAME_CHARS, f"{path}.id")
 
 
 def _check_part(part: content_pb2.ContentPart, role: message_pb2.Role.ValueType, path: str) -> None:
@@ -126,16 +189,14 @@ def _check_part(part: content_pb2.ContentPart, role: message_pb2.Role.ValueType,
     source = part.image.WhichOneof("source")
     if source is None or (source == "data" and not part.image.data):
         raise InvalidArgument(f"{path}.image must hold data or a url", field=f"{path}.image")
-    if len(part.image.data) > MAX_IMAGE_BYTES:
-        raise InvalidArgument(
-            f"{path}.image may have at most {MAX_IMAGE_BYTES} bytes, not {len(part.image.data)}", field=f"{path}.image"
-        )
+    _check_count(len(part.image.data), MAX_IMAGE_BYTES, "bytes", f"{path}.image")
 
 
 def _check_tools(request: ChatCompletionRequest) -> set[str]:
     """Returns the names of the declared functions."""
-    if len(request.tools) > MAX_TOOLS:
-        raise InvalidArgument(f"tools may hold at most {MAX_TOOLS} tools, not {len(request.tools)}", field="tools")
+    _check_count(len(request.tools), MAX_TOOLS, "tools", "tools")
+    size = sum(tool.ByteSize() for tool in request.tools)
+    _check_count(size, MAX_TOOLS_BYTES, "bytes in all", "tools")
     names: set[str] = set()
     for index, tool in enumerate(request.tools):
         path = f"tools[{index}]"
@@ -199,16 +260,14 @@ def _check_name(name: str, path: str) -> None:
 
 
 def _check_schema(text: str, path: str) -> None:
-    if len(text.encode()) > MAX_SCHEMA_BYTES:
-        raise InvalidArgument(f"{path} may have at most {MAX_SCHEMA_BYTES} bytes", field=path)
+    _check_count(len(text.encode()), MAX_SCHEMA_BYTES, "bytes", path)
     try:
         schema = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"{path} is not JSON: {error}", field=path) from None
     if not isinstance(schema, dict):
         raise InvalidArgument(f"{path} must be a JSON object", field=path)
-    if _depth(text) > MAX_SCHEMA_DEPTH:
-        raise InvalidArgument(f"{path} may be nested at most {MAX_SCHEMA_DEPTH} levels deep", field=path)
+    _check_count(_depth(text), MAX_SCHEMA_DEPTH, "levels of nesting", path)
 
 
 def _depth(text: str) -> int:

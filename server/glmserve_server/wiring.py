@@ -57,6 +57,7 @@ def build_server(settings: Settings, progress: Callable[[Entry, float], None]) -
         catalogue=catalogue,
         progress=progress,
         cut_short=chat.cut_short,
+        max_body_mib=settings.edge.max_body,
         stall_limit=settings.stall_limit,
         drain_delay=settings.drain_delay,
         grace=settings.grace,
@@ -66,7 +67,14 @@ def build_server(settings: Settings, progress: Callable[[Entry, float], None]) -
 def build_edge(settings: Settings, server: Server) -> Envoy:
     """Envoy in front of a server on this machine, not yet started; starting raises `EdgeError`."""
     address = f"{_LOOPBACK[settings.host]}:{server.port}" if settings.host in _LOOPBACK else server.address
-    return Envoy(grpc=[address], host=settings.host, port=settings.port, allow_origins=settings.edge.allow_origins)
+    return Envoy(
+        grpc=[address],
+        host=settings.host,
+        port=settings.port,
+        allow_origins=settings.edge.allow_origins,
+        max_body_mib=settings.edge.max_body,
+        access_log=settings.edge.access_log,
+    )
 
 
 def build_engine(model: ModelSettings, settings: Settings, *, cpus: int, budget: Budget) -> Engine:
@@ -77,7 +85,7 @@ def build_engine(model: ModelSettings, settings: Settings, *, cpus: int, budget:
         case LlamaSettings():
             return _llama(model, settings, cpus, budget)
         case UpstreamOptions():
-            return UpstreamEngine(model)
+            return UpstreamEngine(model, Hosts.of(settings.image_hosts))
         case ScriptedSettings():
             return ScriptedEngine()
         case _:

@@ -58,7 +58,7 @@ def model(model: model_pb2.Model) -> Model:
         owned_by=model.owned_by,
         aliases=tuple(model.aliases),
         engine=model.engine,
-        context_length=model.context_length,
+        context_length=model.context_length or None,
         capabilities=Capabilities(**{name: getattr(can, name) for name in _CAPABILITIES}),
         fault=model.fault,
     )

@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from glmserve_client.errors import InvalidAnswer
-from glmserve_client.model import Model
+from glmserve_client.model import Capabilities, Model
 from glmserve_client.reply import (
     Choice,
     Delta,
@@ -107,10 +107,24 @@ class _Completion(BaseModel):
     usage: _Usage | None = None
 
 
+class _Glmserve(BaseModel):
+    """What servers of this project say of a model beside OpenAI's fields."""
+
+    engine: str | None = None
+    aliases: tuple[str, ...] = ()
+    context_length: int | None = None
+    capabilities: Capabilities | None = None
+
+
 class _Model(BaseModel):
     id: str
     created: Count = 0
     owned_by: Text = ""
+    glmserve: _Glmserve = _Glmserve()
+
+    def made(self) -> Model:
+        more = {name: getattr(self.glmserve, name) for name in _Glmserve.model_fields}
+        return Model(id=self.id, created=self.created, owned_by=self.owned_by, **more)
 
 
 class _Models(BaseModel):
@@ -147,7 +161,7 @@ def events(data: str, *, first: bool, ignored: tuple[str, ...]) -> list[Event]:
 
 def models(data: bytes) -> list[Model]:
     """The list of models. Raises `InvalidAnswer`."""
-    return [Model(id=one.id, created=one.created, owned_by=one.owned_by) for one in _read(_Models, data).data]
+    return [one.made() for one in _read(_Models, data).data]
 
 
 def _read(kind: type[_M], data: bytes) -> _M:

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from functools import cached_property
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 
 import httpx
@@ -40,7 +41,7 @@ class HttpWire:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._base = httpx.URL(address.url + "/")
+        self._base = _base(address.url)
         self._closed = False
         self._verify = _context(address.certificates) if address.encrypted else False
 
@@ -52,6 +53,7 @@ class HttpWire:
         return httpx.AsyncClient(
             headers={**_HEADERS, "authorization": f"Bearer {key}"} if key else _HEADERS,
             timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # none is kept
             transport=LimitedTransport(transport),
             trust_env=False,
         )
@@ -67,7 +69,7 @@ class HttpWire:
         wanted = {**body, "stream": True, "stream_options": {"include_usage": True}}
         async with self._answer("POST", "chat/completions", json=wanted) as response:
             _expect(response, "text/event-stream")
-            response.encoding = "utf-8"
+            response.encoding = "utf-8-sig"  # the mark of byte order is none of the first field's name
             first = True
             async with aclosing(EventSource(response).aiter_sse()) as frames:
                 async for frame in frames:
@@ -156,6 +158,16 @@ class HttpWire:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
             return ConnectionFailed(f"no server answers at {self._address.url}: {reason}", retry_after=0.0)
         return ConnectionFailed(f"the connection to {self._address.url} broke: {reason}")
+
+
+def _base(url: str) -> httpx.URL:
+    """Where paths are put behind. Raises `ConfigurationError`."""
+    try:
+        base = httpx.URL(url + "/")
+        base.host  # noqa: B018 (some names are found to be none only here)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise ConfigurationError(f"{url[:80]!r} is no address: {error}") from None
+    return base
 
 
 def _content(json: Any) -> dict[str, Any]:

@@ -1,12 +1,20 @@
 """What every engine offers: a chat request in, the events of its answer out."""
 
-from collections.abc import AsyncGenerator, Callable
-from typing import Protocol
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import NamedTuple, Protocol
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest, StreamChatCompletionResponse
 from glmserve.v1.model_pb2 import Capabilities
 
 Events = AsyncGenerator[StreamChatCompletionResponse, None]
+
+
+class Tokens(NamedTuple):
+    """A prompt."""
+
+    ids: list[int]
+    texts: list[str]
+    """What each token stands for; empty unless asked for."""
 
 
 class Engine(Protocol):
@@ -51,6 +59,10 @@ class Engine(Protocol):
         """
         ...
 
-    async def tokenize(self, request: ChatCompletionRequest) -> list[int]:
-        """The token ids of the prompt that `generate` would run."""
+    async def tokenize(self, request: ChatCompletionRequest, *, texts: bool = False) -> Tokens:
+        """The tokens of the prompt that `generate` would run. `texts`: what they stand for as well."""
+        ...
+
+    async def detokenize(self, ids: Sequence[int]) -> str:
+        """The text of some tokens. Raises `InvalidArgument` for ids that are none, naming them `token_ids[i]`."""
         ...

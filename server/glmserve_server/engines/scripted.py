@@ -8,28 +8,33 @@ A message that begins with a slash is a command:
     /count N         says the numbers from 1 to N as fast as it can
     /count N at R    says them at R words a second; late ones follow at once
 
-A word and the space before it is a token.
+A raw prompt is gone on with as a message is: by saying it again, or as its command says.
+
+A word and the space before it is a token of an answer, and of a conversation, whose tokens are numbered from 0. The
+tokens of a raw prompt are the bytes of its text in UTF-8, so that tokens and texts can be turned into each other.
 """
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from itertools import count
 
 from glmserve.v1 import chat_pb2, message_pb2
 from glmserve.v1.chat_pb2 import (
     ChatCompletionRequest,
     Finished,
+    Prompt,
     Started,
     StreamChatCompletionResponse,
     TextDelta,
     Usage,
 )
 from glmserve.v1.model_pb2 import Capabilities
-from glmserve_server.engines.engine import Events
-from glmserve_server.errors import ContextLengthExceeded, WorkerDied
+from glmserve_server.engines.engine import Events, Tokens
+from glmserve_server.errors import ContextLengthExceeded, InvalidArgument, WorkerDied
 from glmserve_server.text import StopStrings
 
+_BYTES = 256
 _WORD = re.compile(r"\s*\S+")
 
 
@@ -38,7 +43,7 @@ class ScriptedEngine:
 
     kind = "scripted"
     note = ""
-    capabilities = Capabilities(max_choices=1)
+    capabilities = Capabilities(prompts=True, max_choices=1)
     context_length = 4096
 
     def __init__(self) -> None:
@@ -50,19 +55,29 @@ class ScriptedEngine:
     async def aclose(self) -> None:
         """Nothing to end."""
 
-    async def tokenize(self, request: ChatCompletionRequest) -> list[int]:
-        """One id per word of all messages, from 0."""
-        return list(range(sum(len(_words(_text(message))) for message in request.messages)))
+    async def tokenize(self, request: ChatCompletionRequest, *, texts: bool = False) -> Tokens:
+        """See `Engine.tokenize`: words of all messages, or bytes of a raw prompt."""
+        if request.HasField("prompt"):
+            ids = _bytes_of(request.prompt)
+            return Tokens(ids, [_decoded([number]) for number in ids] if texts else [])
+        words = [word for message in request.messages for word in _words(_text(message))]
+        return Tokens(list(range(len(words))), words if texts else [])
+
+    async def detokenize(self, ids: Sequence[int]) -> str:
+        """See `Engine.detokenize`: ids are bytes."""
+        _check_bytes(ids, "token_ids")
+        return _decoded(ids)
 
     async def generate(self, request: ChatCompletionRequest) -> Events:
         """See `Engine.generate`."""
-        prompt_tokens = len(await self.tokenize(request))
+        prompt_tokens = len((await self.tokenize(request)).ids)
         room = self.context_length - prompt_tokens
         if room < 1:
+            field = "prompt" if request.HasField("prompt") else "messages"
             raise ContextLengthExceeded(
-                f"This model's maximum context length is {self.context_length} tokens, but the messages have "
+                f"This model's maximum context length is {self.context_length} tokens, but {field} are "
                 f"{prompt_tokens} tokens.",
-                field="messages",
+                field=field,
             )
         limit = min(request.max_completion_tokens or room, room)
         words = _script(request)
@@ -88,8 +103,7 @@ class ScriptedEngine:
 
 
 async def _script(request: ChatCompletionRequest) -> AsyncIterator[str]:
-    users = [message for message in request.messages if message.role == message_pb2.ROLE_USER]
-    text = _text(users[-1]) if users else ""
+    text = _said(request)
     match text.split():
         case ["/fail"]:
             raise WorkerDied("The script failed before the first word.")
@@ -114,6 +128,32 @@ async def _script(request: ChatCompletionRequest) -> AsyncIterator[str]:
         case _:
             for word in _words(text):
                 yield word
+
+
+def _said(request: ChatCompletionRequest) -> str:
+    """The last user message, or the prompt."""
+    if request.HasField("prompt"):
+        return _decoded(_bytes_of(request.prompt))
+    users = [message for message in request.messages if message.role == message_pb2.ROLE_USER]
+    return _text(users[-1]) if users else ""
+
+
+def _bytes_of(prompt: Prompt) -> list[int]:
+    if not prompt.HasField("token_ids"):
+        return list(prompt.text.encode())
+    _check_bytes(prompt.token_ids.ids, "prompt.token_ids.ids")
+    return list(prompt.token_ids.ids)
+
+
+def _check_bytes(ids: Sequence[int], path: str) -> None:
+    for place, number in enumerate(ids):
+        if number >= _BYTES:
+            path = f"{path}[{place}]"
+            raise InvalidArgument(f"{path} must be a token, from 0 to {_BYTES - 1}, not {number}", field=path)
+
+
+def _decoded(ids: Iterable[int]) -> str:
+    return bytes(ids).decode(errors="replace")
 
 
 def _text(message: message_pb2.Message) -> str:

@@ -24,9 +24,11 @@ _MOST_WORDS: Final = 1024
 class Decoders:
     """Decodes pictures, some at a time; others wait, a bounded number of them."""
 
-    def __init__(self, *, at_once: int, queue_limit: int) -> None:
+    def __init__(self, *, at_once: int, queue_limit: int, seconds: float = limits.WALL_SECONDS) -> None:
+        """`seconds`: how long one picture may take."""
         self._slots = asyncio.Semaphore(at_once)
         self._queue_limit = queue_limit
+        self._seconds = seconds
         self._waiting = 0
         self._ready: Process | None = None
         self._preparing: asyncio.Task[None] | None = None
@@ -79,10 +81,10 @@ class Decoders:
         except OSError as error:
             raise ModelUnavailable(f"Images cannot be decoded at present: {error.strerror}.") from None
         try:
-            async with asyncio.timeout(limits.WALL_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 answer = await _exchange(process, data, size)
         except TimeoutError:
-            raise Unusable(f"takes longer than {limits.WALL_SECONDS:g} seconds to decode") from None
+            raise Unusable(f"takes longer than {self._seconds:g} seconds to decode") from None
         finally:
             await _end(process)
             self._prepare()

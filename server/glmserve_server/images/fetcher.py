@@ -36,8 +36,9 @@ _REDIRECTS: Final = (301, 302, 303, 307, 308)
 class Fetcher:
     """Fetches images, some at a time."""
 
-    def __init__(self, hosts: Hosts) -> None:
+    def __init__(self, hosts: Hosts, *, seconds: float = FETCH_SECONDS) -> None:
         self._hosts = hosts
+        self._seconds = seconds
         self._names = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="glmserve-names")
         self._pool = httpcore2.AsyncConnectionPool(
             max_connections=AT_ONCE,
@@ -48,10 +49,10 @@ class Fetcher:
     async def fetch(self, url: str) -> bytes:
         """The bytes at a URL, whatever they are. Raises `Unusable` with what is wrong with it or went wrong."""
         try:
-            async with asyncio.timeout(FETCH_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 return await self._followed(Location.of(url))
         except TimeoutError:
-            raise Unusable(f"could not be fetched within {FETCH_SECONDS:g} seconds") from None
+            raise Unusable(f"could not be fetched within {self._seconds:g} seconds") from None
         except (httpcore2.NetworkError, httpcore2.TimeoutException):
             raise Unusable("could not be fetched: its host cannot be connected to, or has broken off") from None
         except (httpcore2.ProtocolError, httpcore2.UnsupportedProtocol):

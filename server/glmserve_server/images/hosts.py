@@ -57,6 +57,9 @@ class Hosts:
         return (host, port) in self.exact or is_public(ipaddress.ip_address(address.partition("%")[0]))
 
 
+NOWHERE: Final = Hosts.of(())
+
+
 def is_public(address: Address) -> bool:
     """Whether an address is one of the public internet and not, in whatever way, of this machine or a network around
     it (https://www.iana.org/assignments/iana-ipv4-special-registry and its sister for IPv6)."""

@@ -33,9 +33,11 @@ class ChatServiceStub:
     RESOURCE_EXHAUSTED and UNAVAILABLE. A call's deadline is honoured; cancelling the call stops the model.
 
     A parameter that the model cannot honour has one of two fates. A preference (`seed`, `min_p`, `presence_penalty`,
-    `frequency_penalty`, `logit_bias`, `top_k`, `repetition_penalty`, `ignore_eos`, reasoning)
-    is ignored and named in `ignored`. A requirement (`logprobs`, a JSON response format, an image, tools, a required
-    tool, `n` above the limit) is refused with INVALID_ARGUMENT.
+    `frequency_penalty`, `logit_bias`, `temperature`, `top_p`, `top_k`, `repetition_penalty`, `ignore_eos`,
+    `parallel_tool_calls`, reasoning) is ignored and named in `ignored`. A requirement (`logprobs`, a JSON response
+    format, an image, tools, a tool choice that requires a call, a raw prompt, `n` above the limit) is refused with
+    INVALID_ARGUMENT.
+    `Model.parameters` says which it is for each.
     """
 
     def __init__(self, channel):
@@ -64,9 +66,11 @@ class ChatServiceServicer:
     RESOURCE_EXHAUSTED and UNAVAILABLE. A call's deadline is honoured; cancelling the call stops the model.
 
     A parameter that the model cannot honour has one of two fates. A preference (`seed`, `min_p`, `presence_penalty`,
-    `frequency_penalty`, `logit_bias`, `top_k`, `repetition_penalty`, `ignore_eos`, reasoning)
-    is ignored and named in `ignored`. A requirement (`logprobs`, a JSON response format, an image, tools, a required
-    tool, `n` above the limit) is refused with INVALID_ARGUMENT.
+    `frequency_penalty`, `logit_bias`, `temperature`, `top_p`, `top_k`, `repetition_penalty`, `ignore_eos`,
+    `parallel_tool_calls`, reasoning) is ignored and named in `ignored`. A requirement (`logprobs`, a JSON response
+    format, an image, tools, a tool choice that requires a call, a raw prompt, `n` above the limit) is refused with
+    INVALID_ARGUMENT.
+    `Model.parameters` says which it is for each.
     """
 
     def CreateChatCompletion(self, request, context):
@@ -112,9 +116,11 @@ class ChatService:
     RESOURCE_EXHAUSTED and UNAVAILABLE. A call's deadline is honoured; cancelling the call stops the model.
 
     A parameter that the model cannot honour has one of two fates. A preference (`seed`, `min_p`, `presence_penalty`,
-    `frequency_penalty`, `logit_bias`, `top_k`, `repetition_penalty`, `ignore_eos`, reasoning)
-    is ignored and named in `ignored`. A requirement (`logprobs`, a JSON response format, an image, tools, a required
-    tool, `n` above the limit) is refused with INVALID_ARGUMENT.
+    `frequency_penalty`, `logit_bias`, `temperature`, `top_p`, `top_k`, `repetition_penalty`, `ignore_eos`,
+    `parallel_tool_calls`, reasoning) is ignored and named in `ignored`. A requirement (`logprobs`, a JSON response
+    format, an image, tools, a tool choice that requires a call, a raw prompt, `n` above the limit) is refused with
+    INVALID_ARGUMENT.
+    `Model.parameters` says which it is for each.
     """
 
     @staticmethod

@@ -27,7 +27,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INVALID_ARGUMENT: _ErrorReason.ValueType  # 1
     """INVALID_ARGUMENT: a field is missing, of the wrong form or out of range; `google.rpc.BadRequest` names it."""
     ERROR_REASON_UNSUPPORTED: _ErrorReason.ValueType  # 2
-    """INVALID_ARGUMENT: the model cannot do what the request requires; `google.rpc.BadRequest` names the field."""
+    """INVALID_ARGUMENT: the model cannot do what the request requires; `google.rpc.BadRequest` names the field.
+    UNIMPLEMENTED: the server that runs the model has no such method, whatever the request.
+    """
     ERROR_REASON_CONTEXT_LENGTH_EXCEEDED: _ErrorReason.ValueType  # 3
     """INVALID_ARGUMENT: the prompt leaves no room for an answer in the model's context."""
     ERROR_REASON_MODEL_NOT_FOUND: _ErrorReason.ValueType  # 4
@@ -55,7 +57,9 @@ ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 ERROR_REASON_INVALID_ARGUMENT: ErrorReason.ValueType  # 1
 """INVALID_ARGUMENT: a field is missing, of the wrong form or out of range; `google.rpc.BadRequest` names it."""
 ERROR_REASON_UNSUPPORTED: ErrorReason.ValueType  # 2
-"""INVALID_ARGUMENT: the model cannot do what the request requires; `google.rpc.BadRequest` names the field."""
+"""INVALID_ARGUMENT: the model cannot do what the request requires; `google.rpc.BadRequest` names the field.
+UNIMPLEMENTED: the server that runs the model has no such method, whatever the request.
+"""
 ERROR_REASON_CONTEXT_LENGTH_EXCEEDED: ErrorReason.ValueType  # 3
 """INVALID_ARGUMENT: the prompt leaves no room for an answer in the model's context."""
 ERROR_REASON_MODEL_NOT_FOUND: ErrorReason.ValueType  # 4

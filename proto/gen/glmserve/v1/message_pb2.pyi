@@ -71,9 +71,13 @@ class Message(_message.Message):
     role: Global___Role.ValueType
     """Who speaks. Required."""
     name: _builtins.str
-    """A name that tells several speakers of one role apart. Accepted; GLM prompts have no place for it."""
+    """A name that tells several speakers of one role apart. Accepted; GLM prompts have no place for it. At
+    most 256 characters.
+    """
     tool_call_id: _builtins.str
-    """The `ToolCall.id` that this message answers. Role tool only, and required there."""
+    """The `ToolCall.id` that this message answers. Role tool only, and required there. At most 256
+    characters.
+    """
     reasoning_content: _builtins.str
     """What the model thought before it answered, apart from the answer. Role assistant only. Models that reason are
     not shown their earlier thoughts again.
@@ -125,9 +129,11 @@ class ToolCall(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     ARGUMENTS_JSON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Unique within the conversation; repeated in the `tool_call_id` of the message that brings the result."""
+    """Unique within the conversation; repeated in the `tool_call_id` of the message that brings the result. At most
+    256 characters.
+    """
     name: _builtins.str
-    """The name of a declared function."""
+    """The name of a declared function; at most 256 characters."""
     arguments_json: _builtins.str
     """The arguments as the model wrote them: a JSON object, unless the answer was cut or the model erred. Check it
     before use.

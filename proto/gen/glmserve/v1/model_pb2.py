@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17glmserve/v1/model.proto\x12\x0bglmserve.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.glmserve.v1.Model\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.glmserve.v1.Model\"\xcb\x01\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12+\n\x07\x63reated\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08owned_by\x18\x04 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x05 \x01(\t\x12\x16\n\x0e\x63ontext_length\x18\x06 \x01(\r\x12/\n\x0c\x63\x61pabilities\x18\x07 \x01(\x0b\x32\x19.glmserve.v1.Capabilities\x12\r\n\x05\x66\x61ult\x18\t \x01(\t\"\xb2\x02\n\x0c\x43\x61pabilities\x12\x0e\n\x06images\x18\x01 \x01(\x08\x12\r\n\x05tools\x18\x02 \x01(\x08\x12\x1c\n\x14tool_choice_required\x18\x03 \x01(\x08\x12\x11\n\treasoning\x18\x04 \x01(\x08\x12\x10\n\x08logprobs\x18\x05 \x01(\x08\x12\x13\n\x0bjson_object\x18\x06 \x01(\x08\x12\x13\n\x0bjson_schema\x18\x07 \x01(\x08\x12\x0c\n\x04seed\x18\x08 \x01(\x08\x12\x11\n\tpenalties\x18\t \x01(\x08\x12\x12\n\nlogit_bias\x18\n \x01(\x08\x12\r\n\x05min_p\x18\x0b \x01(\x08\x12\r\n\x05top_k\x18\x0c \x01(\x08\x12\x1a\n\x12repetition_penalty\x18\r \x01(\x08\x12\x12\n\nignore_eos\x18\x0e \x01(\x08\x12\x13\n\x0bmax_choices\x18\x0f \x01(\r2\xa6\x01\n\x0cModelService\x12M\n\nListModels\x12\x1e.glmserve.v1.ListModelsRequest\x1a\x1f.glmserve.v1.ListModelsResponse\x12G\n\x08GetModel\x12\x1c.glmserve.v1.GetModelRequest\x1a\x1d.glmserve.v1.GetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17glmserve/v1/model.proto\x12\x0bglmserve.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.glmserve.v1.Model\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.glmserve.v1.Model\"\xf8\x01\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12+\n\x07\x63reated\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08owned_by\x18\x04 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x05 \x01(\t\x12\x16\n\x0e\x63ontext_length\x18\x06 \x01(\r\x12/\n\x0c\x63\x61pabilities\x18\x07 \x01(\x0b\x32\x19.glmserve.v1.Capabilities\x12+\n\nparameters\x18\x08 \x01(\x0b\x32\x17.glmserve.v1.Parameters\x12\r\n\x05\x66\x61ult\x18\t \x01(\t\"@\n\nParameters\x12\x10\n\x08honoured\x18\x01 \x03(\t\x12\x0f\n\x07ignored\x18\x02 \x03(\t\x12\x0f\n\x07refused\x18\x03 \x03(\t\"\xf2\x02\n\x0c\x43\x61pabilities\x12\x0e\n\x06images\x18\x01 \x01(\x08\x12\r\n\x05tools\x18\x02 \x01(\x08\x12\x1c\n\x14tool_choice_required\x18\x03 \x01(\x08\x12\x11\n\treasoning\x18\x04 \x01(\x08\x12\x10\n\x08logprobs\x18\x05 \x01(\x08\x12\x13\n\x0bjson_object\x18\x06 \x01(\x08\x12\x13\n\x0bjson_schema\x18\x07 \x01(\x08\x12\x0c\n\x04seed\x18\x08 \x01(\x08\x12\x11\n\tpenalties\x18\t \x01(\x08\x12\x12\n\nlogit_bias\x18\n \x01(\x08\x12\r\n\x05min_p\x18\x0b \x01(\x08\x12\r\n\x05top_k\x18\x0c \x01(\x08\x12\x1a\n\x12repetition_penalty\x18\r \x01(\x08\x12\x12\n\nignore_eos\x18\x0e \x01(\x08\x12\x13\n\x0bmax_choices\x18\x0f \x01(\r\x12\x0f\n\x07prompts\x18\x10 \x01(\x08\x12\x10\n\x08sampling\x18\x11 \x01(\x08\x12\x1b\n\x13parallel_tool_calls\x18\x12 \x01(\x08\x32\xa6\x01\n\x0cModelService\x12M\n\nListModels\x12\x1e.glmserve.v1.ListModelsRequest\x1a\x1f.glmserve.v1.ListModelsResponse\x12G\n\x08GetModel\x12\x1c.glmserve.v1.GetModelRequest\x1a\x1d.glmserve.v1.GetModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,9 +41,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMODELRESPONSE']._serialized_start=186
   _globals['_GETMODELRESPONSE']._serialized_end=239
   _globals['_MODEL']._serialized_start=242
-  _globals['_MODEL']._serialized_end=445
-  _globals['_CAPABILITIES']._serialized_start=448
-  _globals['_CAPABILITIES']._serialized_end=754
-  _globals['_MODELSERVICE']._serialized_start=757
-  _globals['_MODELSERVICE']._serialized_end=923
+  _globals['_MODEL']._serialized_end=490
+  _globals['_PARAMETERS']._serialized_start=492
+  _globals['_PARAMETERS']._serialized_end=556
+  _globals['_CAPABILITIES']._serialized_start=559
+  _globals['_CAPABILITIES']._serialized_end=929
+  _globals['_MODELSERVICE']._serialized_start=932
+  _globals['_MODELSERVICE']._serialized_end=1098
 # @@protoc_insertion_point(module_scope)

@@ -119,6 +119,7 @@ class Model(_message.Message):
     ENGINE_FIELD_NUMBER: _builtins.int
     CONTEXT_LENGTH_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
     FAULT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The name to use in requests."""
@@ -144,6 +145,10 @@ class Model(_message.Message):
     def capabilities(self) -> Global___Capabilities:
         """What requests to it may ask for."""
 
+    @_builtins.property
+    def parameters(self) -> Global___Parameters:
+        """What becomes of what they ask for."""
+
     def __init__(
         self,
         *,
@@ -154,15 +159,55 @@ class Model(_message.Message):
         engine: _builtins.str = ...,
         context_length: _builtins.int = ...,
         capabilities: Global___Capabilities | None = ...,
+        parameters: Global___Parameters | None = ...,
         fault: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "created", b"created"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "created", b"created", "parameters", b"parameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "capabilities", b"capabilities", "context_length", b"context_length", "created", b"created", "engine", b"engine", "fault", b"fault", "id", b"id", "owned_by", b"owned_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "capabilities", b"capabilities", "context_length", b"context_length", "created", b"created", "engine", b"engine", "fault", b"fault", "id", b"id", "owned_by", b"owned_by", "parameters", b"parameters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class Parameters(_message.Message):
+    """What becomes of the fields of a `ChatCompletionRequest` by which a request asks a model for something. Each is a
+    path, in which `[]` stands for every element: `seed`, `messages[].content[].image`, `response_format.json_schema`.
+    A field of the request that is in no list changes no answer; one whose value is its default asks for nothing.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HONOURED_FIELD_NUMBER: _builtins.int
+    IGNORED_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def honoured(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Honoured: `n` up to `Capabilities.max_choices`, all others in the ranges that the request documents."""
+
+    @_builtins.property
+    def ignored(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ignored, and named in `ignored`."""
+
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Refused with INVALID_ARGUMENT naming the field: requirements, and with `--unsupported refuse` preferences too."""
+
+    def __init__(
+        self,
+        *,
+        honoured: _abc.Iterable[_builtins.str] | None = ...,
+        ignored: _abc.Iterable[_builtins.str] | None = ...,
+        refused: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["honoured", b"honoured", "ignored", b"ignored", "refused", b"refused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Parameters: _TypeAlias = Parameters  # noqa: Y015
 
 @_typing.final
 class Capabilities(_message.Message):
@@ -187,6 +232,9 @@ class Capabilities(_message.Message):
     REPETITION_PENALTY_FIELD_NUMBER: _builtins.int
     IGNORE_EOS_FIELD_NUMBER: _builtins.int
     MAX_CHOICES_FIELD_NUMBER: _builtins.int
+    PROMPTS_FIELD_NUMBER: _builtins.int
+    SAMPLING_FIELD_NUMBER: _builtins.int
+    PARALLEL_TOOL_CALLS_FIELD_NUMBER: _builtins.int
     images: _builtins.bool
     """Messages may hold images."""
     tools: _builtins.bool
@@ -217,6 +265,12 @@ class Capabilities(_message.Message):
     """`ignore_eos` is honoured."""
     max_choices: _builtins.int
     """The largest `n`."""
+    prompts: _builtins.bool
+    """Requests may hold a raw prompt in place of messages."""
+    sampling: _builtins.bool
+    """Answers are drawn: `temperature` and `top_p` are honoured."""
+    parallel_tool_calls: _builtins.bool
+    """`parallel_tool_calls` false is honoured."""
     def __init__(
         self,
         *,
@@ -235,10 +289,13 @@ class Capabilities(_message.Message):
         repetition_penalty: _builtins.bool = ...,
         ignore_eos: _builtins.bool = ...,
         max_choices: _builtins.int = ...,
+        prompts: _builtins.bool = ...,
+        sampling: _builtins.bool = ...,
+        parallel_tool_calls: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ignore_eos", b"ignore_eos", "images", b"images", "json_object", b"json_object", "json_schema", b"json_schema", "logit_bias", b"logit_bias", "logprobs", b"logprobs", "max_choices", b"max_choices", "min_p", b"min_p", "penalties", b"penalties", "reasoning", b"reasoning", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "tool_choice_required", b"tool_choice_required", "tools", b"tools", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ignore_eos", b"ignore_eos", "images", b"images", "json_object", b"json_object", "json_schema", b"json_schema", "logit_bias", b"logit_bias", "logprobs", b"logprobs", "max_choices", b"max_choices", "min_p", b"min_p", "parallel_tool_calls", b"parallel_tool_calls", "penalties", b"penalties", "prompts", b"prompts", "reasoning", b"reasoning", "repetition_penalty", b"repetition_penalty", "sampling", b"sampling", "seed", b"seed", "tool_choice_required", b"tool_choice_required", "tools", b"tools", "top_k", b"top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18glmserve/v1/openai.proto\x12\x0bglmserve.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"\x19\n\x17ListOpenAIModelsRequest\"+\n\x1aRetrieveOpenAIModelRequest\x12\r\n\x05model\x18\x01 \x01(\t2\xac\x04\n\rOpenAIService\x12\x65\n\x14\x43reateChatCompletion\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/v1/chat/completions:\x01*0\x01\x12n\n\x19\x43reateDbgptChatCompletion\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v2/chat/completions:\x01*0\x01\x12s\n\x19\x43reateZhipuChatCompletion\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"(\x82\xd3\xe4\x93\x02\"\"\x1d/api/paas/v4/chat/completions:\x01*0\x01\x12^\n\nListModels\x12$.glmserve.v1.ListOpenAIModelsRequest\x1a\x14.google.api.HttpBody\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/models0\x01\x12o\n\rRetrieveModel\x12\'.glmserve.v1.RetrieveOpenAIModelRequest\x1a\x14.google.api.HttpBody\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/models/{model=**}0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18glmserve/v1/openai.proto\x12\x0bglmserve.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"\x19\n\x17ListOpenAIModelsRequest\"+\n\x1aRetrieveOpenAIModelRequest\x12\r\n\x05model\x18\x01 \x01(\t2\xae\x06\n\rOpenAIService\x12\x65\n\x14\x43reateChatCompletion\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/v1/chat/completions:\x01*0\x01\x12n\n\x19\x43reateDbgptChatCompletion\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v2/chat/completions:\x01*0\x01\x12s\n\x19\x43reateZhipuChatCompletion\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"(\x82\xd3\xe4\x93\x02\"\"\x1d/api/paas/v4/chat/completions:\x01*0\x01\x12\\\n\x10\x43reateCompletion\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/completions:\x01*0\x01\x12N\n\x08Tokenize\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/tokenize:\x01*0\x01\x12R\n\nDetokenize\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"\x16\x82\xd3\xe4\x93\x02\x10\"\x0b/detokenize:\x01*0\x01\x12^\n\nListModels\x12$.glmserve.v1.ListOpenAIModelsRequest\x1a\x14.google.api.HttpBody\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/models0\x01\x12o\n\rRetrieveModel\x12\'.glmserve.v1.RetrieveOpenAIModelRequest\x1a\x14.google.api.HttpBody\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/models/{model=**}0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,6 +39,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPENAISERVICE'].methods_by_name['CreateDbgptChatCompletion']._serialized_options = b'\202\323\344\223\002\035\"\030/api/v2/chat/completions:\001*'
   _globals['_OPENAISERVICE'].methods_by_name['CreateZhipuChatCompletion']._loaded_options = None
   _globals['_OPENAISERVICE'].methods_by_name['CreateZhipuChatCompletion']._serialized_options = b'\202\323\344\223\002\"\"\035/api/paas/v4/chat/completions:\001*'
+  _globals['_OPENAISERVICE'].methods_by_name['CreateCompletion']._loaded_options = None
+  _globals['_OPENAISERVICE'].methods_by_name['CreateCompletion']._serialized_options = b'\202\323\344\223\002\024\"\017/v1/completions:\001*'
+  _globals['_OPENAISERVICE'].methods_by_name['Tokenize']._loaded_options = None
+  _globals['_OPENAISERVICE'].methods_by_name['Tokenize']._serialized_options = b'\202\323\344\223\002\016\"\t/tokenize:\001*'
+  _globals['_OPENAISERVICE'].methods_by_name['Detokenize']._loaded_options = None
+  _globals['_OPENAISERVICE'].methods_by_name['Detokenize']._serialized_options = b'\202\323\344\223\002\020\"\013/detokenize:\001*'
   _globals['_OPENAISERVICE'].methods_by_name['ListModels']._loaded_options = None
   _globals['_OPENAISERVICE'].methods_by_name['ListModels']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/models'
   _globals['_OPENAISERVICE'].methods_by_name['RetrieveModel']._loaded_options = None
@@ -48,5 +54,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RETRIEVEOPENAIMODELREQUEST']._serialized_start=125
   _globals['_RETRIEVEOPENAIMODELREQUEST']._serialized_end=168
   _globals['_OPENAISERVICE']._serialized_start=171
-  _globals['_OPENAISERVICE']._serialized_end=727
+  _globals['_OPENAISERVICE']._serialized_end=985
 # @@protoc_insertion_point(module_scope)

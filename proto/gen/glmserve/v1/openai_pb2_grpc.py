@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class OpenAIServiceStub:
-    """OpenAI's HTTP API and two that are like it, byte for byte: Envoy turns the HTTP requests into these calls. Not for
+    """OpenAI's HTTP API and those that are like it, byte for byte: Envoy turns the HTTP requests into these calls. Not for
     generated stubs, which have the typed services.
 
     A failed call carries the error body as JSON in the trailing metadata `x-glmserve-error`, which the edge makes the
@@ -55,6 +55,21 @@ class OpenAIServiceStub:
                 request_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.CreateCompletion = channel.unary_stream(
+                '/glmserve.v1.OpenAIService/CreateCompletion',
+                request_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.Tokenize = channel.unary_stream(
+                '/glmserve.v1.OpenAIService/Tokenize',
+                request_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.Detokenize = channel.unary_stream(
+                '/glmserve.v1.OpenAIService/Detokenize',
+                request_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_stream(
                 '/glmserve.v1.OpenAIService/ListModels',
                 request_serializer=glmserve_dot_v1_dot_openai__pb2.ListOpenAIModelsRequest.SerializeToString,
@@ -68,7 +83,7 @@ class OpenAIServiceStub:
 
 
 class OpenAIServiceServicer:
-    """OpenAI's HTTP API and two that are like it, byte for byte: Envoy turns the HTTP requests into these calls. Not for
+    """OpenAI's HTTP API and those that are like it, byte for byte: Envoy turns the HTTP requests into these calls. Not for
     generated stubs, which have the typed services.
 
     A failed call carries the error body as JSON in the trailing metadata `x-glmserve-error`, which the edge makes the
@@ -91,6 +106,27 @@ class OpenAIServiceServicer:
 
     def CreateZhipuChatCompletion(self, request, context):
         """Does the same in the form of Zhipu's SDKs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateCompletion(self, request, context):
+        """Goes on with raw prompts: one body of JSON, or with `"stream": true` a body per server-sent event.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Tokenize(self, request, context):
+        """Gives the tokens of a text or a conversation, in vLLM's form.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Detokenize(self, request, context):
+        """Gives the text of tokens, in vLLM's form.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -128,6 +164,21 @@ def add_OpenAIServiceServicer_to_server(servicer, server):
                     request_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
+            'CreateCompletion': grpc.unary_stream_rpc_method_handler(
+                    servicer.CreateCompletion,
+                    request_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'Tokenize': grpc.unary_stream_rpc_method_handler(
+                    servicer.Tokenize,
+                    request_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'Detokenize': grpc.unary_stream_rpc_method_handler(
+                    servicer.Detokenize,
+                    request_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
             'ListModels': grpc.unary_stream_rpc_method_handler(
                     servicer.ListModels,
                     request_deserializer=glmserve_dot_v1_dot_openai__pb2.ListOpenAIModelsRequest.FromString,
@@ -147,7 +198,7 @@ def add_OpenAIServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OpenAIService:
-    """OpenAI's HTTP API and two that are like it, byte for byte: Envoy turns the HTTP requests into these calls. Not for
+    """OpenAI's HTTP API and those that are like it, byte for byte: Envoy turns the HTTP requests into these calls. Not for
     generated stubs, which have the typed services.
 
     A failed call carries the error body as JSON in the trailing metadata `x-glmserve-error`, which the edge makes the
@@ -223,6 +274,87 @@ class OpenAIService:
             request,
             target,
             '/glmserve.v1.OpenAIService/CreateZhipuChatCompletion',
+            google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateCompletion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/glmserve.v1.OpenAIService/CreateCompletion',
+            google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tokenize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/glmserve.v1.OpenAIService/Tokenize',
+            google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Detokenize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/glmserve.v1.OpenAIService/Detokenize',
             google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,

@@ -28,7 +28,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class OpenAIServiceStub:
-    """OpenAI's HTTP API and two that are like it, byte for byte: Envoy turns the HTTP requests into these calls. Not for
+    """OpenAI's HTTP API and those that are like it, byte for byte: Envoy turns the HTTP requests into these calls. Not for
     generated stubs, which have the typed services.
 
     A failed call carries the error body as JSON in the trailing metadata `x-glmserve-error`, which the edge makes the
@@ -45,6 +45,12 @@ class OpenAIServiceStub:
     """Does the same in the form of DB-GPT's client."""
     CreateZhipuChatCompletion: _grpc.UnaryStreamMultiCallable[_httpbody_pb2.HttpBody, _httpbody_pb2.HttpBody]
     """Does the same in the form of Zhipu's SDKs."""
+    CreateCompletion: _grpc.UnaryStreamMultiCallable[_httpbody_pb2.HttpBody, _httpbody_pb2.HttpBody]
+    """Goes on with raw prompts: one body of JSON, or with `"stream": true` a body per server-sent event."""
+    Tokenize: _grpc.UnaryStreamMultiCallable[_httpbody_pb2.HttpBody, _httpbody_pb2.HttpBody]
+    """Gives the tokens of a text or a conversation, in vLLM's form."""
+    Detokenize: _grpc.UnaryStreamMultiCallable[_httpbody_pb2.HttpBody, _httpbody_pb2.HttpBody]
+    """Gives the text of tokens, in vLLM's form."""
     ListModels: _grpc.UnaryStreamMultiCallable[_openai_pb2.ListOpenAIModelsRequest, _httpbody_pb2.HttpBody]
     """Lists the models."""
     RetrieveModel: _grpc.UnaryStreamMultiCallable[_openai_pb2.RetrieveOpenAIModelRequest, _httpbody_pb2.HttpBody]
@@ -52,7 +58,7 @@ class OpenAIServiceStub:
 
 @_typing.type_check_only
 class OpenAIServiceAsyncStub(OpenAIServiceStub):
-    """OpenAI's HTTP API and two that are like it, byte for byte: Envoy turns the HTTP requests into these calls. Not for
+    """OpenAI's HTTP API and those that are like it, byte for byte: Envoy turns the HTTP requests into these calls. Not for
     generated stubs, which have the typed services.
 
     A failed call carries the error body as JSON in the trailing metadata `x-glmserve-error`, which the edge makes the
@@ -66,13 +72,19 @@ class OpenAIServiceAsyncStub(OpenAIServiceStub):
     """Does the same in the form of DB-GPT's client."""
     CreateZhipuChatCompletion: _aio.UnaryStreamMultiCallable[_httpbody_pb2.HttpBody, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Does the same in the form of Zhipu's SDKs."""
+    CreateCompletion: _aio.UnaryStreamMultiCallable[_httpbody_pb2.HttpBody, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Goes on with raw prompts: one body of JSON, or with `"stream": true` a body per server-sent event."""
+    Tokenize: _aio.UnaryStreamMultiCallable[_httpbody_pb2.HttpBody, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Gives the tokens of a text or a conversation, in vLLM's form."""
+    Detokenize: _aio.UnaryStreamMultiCallable[_httpbody_pb2.HttpBody, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Gives the text of tokens, in vLLM's form."""
     ListModels: _aio.UnaryStreamMultiCallable[_openai_pb2.ListOpenAIModelsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Lists the models."""
     RetrieveModel: _aio.UnaryStreamMultiCallable[_openai_pb2.RetrieveOpenAIModelRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Gives one model."""
 
 class OpenAIServiceServicer(metaclass=_abc_1.ABCMeta):
-    """OpenAI's HTTP API and two that are like it, byte for byte: Envoy turns the HTTP requests into these calls. Not for
+    """OpenAI's HTTP API and those that are like it, byte for byte: Envoy turns the HTTP requests into these calls. Not for
     generated stubs, which have the typed services.
 
     A failed call carries the error body as JSON in the trailing metadata `x-glmserve-error`, which the edge makes the
@@ -102,6 +114,30 @@ class OpenAIServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
         """Does the same in the form of Zhipu's SDKs."""
+
+    @_abc_1.abstractmethod
+    def CreateCompletion(
+        self,
+        request: _httpbody_pb2.HttpBody,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Goes on with raw prompts: one body of JSON, or with `"stream": true` a body per server-sent event."""
+
+    @_abc_1.abstractmethod
+    def Tokenize(
+        self,
+        request: _httpbody_pb2.HttpBody,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Gives the tokens of a text or a conversation, in vLLM's form."""
+
+    @_abc_1.abstractmethod
+    def Detokenize(
+        self,
+        request: _httpbody_pb2.HttpBody,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Gives the text of tokens, in vLLM's form."""
 
     @_abc_1.abstractmethod
     def ListModels(

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from glmserve.v1 import chat_pb2 as glmserve_dot_v1_dot_chat__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17glmserve/v1/token.proto\x12\x0bglmserve.v1\x1a\x16glmserve/v1/chat.proto\"|\n\x12\x43ountTokensRequest\x12\x30\n\x04\x63hat\x18\x01 \x01(\x0b\x32\".glmserve.v1.ChatCompletionRequest\x12\x1e\n\x11include_token_ids\x18\x02 \x01(\x08H\x00\x88\x01\x01\x42\x14\n\x12_include_token_ids\"[\n\x13\x43ountTokensResponse\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x16\n\x0e\x63ontext_length\x18\x02 \x01(\r\x12\x15\n\ttoken_ids\x18\x03 \x03(\rB\x02\x10\x01\x32`\n\x0cTokenService\x12P\n\x0b\x43ountTokens\x12\x1f.glmserve.v1.CountTokensRequest\x1a .glmserve.v1.CountTokensResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17glmserve/v1/token.proto\x12\x0bglmserve.v1\x1a\x16glmserve/v1/chat.proto\"|\n\x12\x43ountTokensRequest\x12\x30\n\x04\x63hat\x18\x01 \x01(\x0b\x32\".glmserve.v1.ChatCompletionRequest\x12\x1e\n\x11include_token_ids\x18\x02 \x01(\x08H\x00\x88\x01\x01\x42\x14\n\x12_include_token_ids\"[\n\x13\x43ountTokensResponse\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x16\n\x0e\x63ontext_length\x18\x02 \x01(\r\x12\x15\n\ttoken_ids\x18\x03 \x03(\rB\x02\x10\x01\"}\n\x0fTokenizeRequest\x12\x30\n\x04\x63hat\x18\x01 \x01(\x0b\x32\".glmserve.v1.ChatCompletionRequest\x12 \n\x13include_token_texts\x18\x02 \x01(\x08H\x00\x88\x01\x01\x42\x16\n\x14_include_token_texts\"V\n\x10TokenizeResponse\x12\x15\n\ttoken_ids\x18\x01 \x03(\rB\x02\x10\x01\x12\x13\n\x0btoken_texts\x18\x02 \x03(\t\x12\x16\n\x0e\x63ontext_length\x18\x03 \x01(\r\"9\n\x11\x44\x65tokenizeRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\ttoken_ids\x18\x02 \x03(\rB\x02\x10\x01\"\"\n\x12\x44\x65tokenizeResponse\x12\x0c\n\x04text\x18\x01 \x01(\t2\xf8\x01\n\x0cTokenService\x12P\n\x0b\x43ountTokens\x12\x1f.glmserve.v1.CountTokensRequest\x1a .glmserve.v1.CountTokensResponse\x12G\n\x08Tokenize\x12\x1c.glmserve.v1.TokenizeRequest\x1a\x1d.glmserve.v1.TokenizeResponse\x12M\n\nDetokenize\x12\x1e.glmserve.v1.DetokenizeRequest\x1a\x1f.glmserve.v1.DetokenizeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COUNTTOKENSRESPONSE'].fields_by_name['token_ids']._loaded_options = None
   _globals['_COUNTTOKENSRESPONSE'].fields_by_name['token_ids']._serialized_options = b'\020\001'
+  _globals['_TOKENIZERESPONSE'].fields_by_name['token_ids']._loaded_options = None
+  _globals['_TOKENIZERESPONSE'].fields_by_name['token_ids']._serialized_options = b'\020\001'
+  _globals['_DETOKENIZEREQUEST'].fields_by_name['token_ids']._loaded_options = None
+  _globals['_DETOKENIZEREQUEST'].fields_by_name['token_ids']._serialized_options = b'\020\001'
   _globals['_COUNTTOKENSREQUEST']._serialized_start=64
   _globals['_COUNTTOKENSREQUEST']._serialized_end=188
   _globals['_COUNTTOKENSRESPONSE']._serialized_start=190
   _globals['_COUNTTOKENSRESPONSE']._serialized_end=281
-  _globals['_TOKENSERVICE']._serialized_start=283
-  _globals['_TOKENSERVICE']._serialized_end=379
+  _globals['_TOKENIZEREQUEST']._serialized_start=283
+  _globals['_TOKENIZEREQUEST']._serialized_end=408
+  _globals['_TOKENIZERESPONSE']._serialized_start=410
+  _globals['_TOKENIZERESPONSE']._serialized_end=496
+  _globals['_DETOKENIZEREQUEST']._serialized_start=498
+  _globals['_DETOKENIZEREQUEST']._serialized_end=555
+  _globals['_DETOKENIZERESPONSE']._serialized_start=557
+  _globals['_DETOKENIZERESPONSE']._serialized_end=591
+  _globals['_TOKENSERVICE']._serialized_start=594
+  _globals['_TOKENSERVICE']._serialized_end=842
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class TokenServiceStub:
-    """Counts tokens without running a model.
+    """Counts and shows tokens without running a model. UNIMPLEMENTED with reason `ERROR_REASON_UNSUPPORTED` for models of
+    upstreams that have no such method.
     """
 
     def __init__(self, channel):
@@ -40,14 +41,39 @@ class TokenServiceStub:
                 request_serializer=glmserve_dot_v1_dot_token__pb2.CountTokensRequest.SerializeToString,
                 response_deserializer=glmserve_dot_v1_dot_token__pb2.CountTokensResponse.FromString,
                 _registered_method=True)
+        self.Tokenize = channel.unary_unary(
+                '/glmserve.v1.TokenService/Tokenize',
+                request_serializer=glmserve_dot_v1_dot_token__pb2.TokenizeRequest.SerializeToString,
+                response_deserializer=glmserve_dot_v1_dot_token__pb2.TokenizeResponse.FromString,
+                _registered_method=True)
+        self.Detokenize = channel.unary_unary(
+                '/glmserve.v1.TokenService/Detokenize',
+                request_serializer=glmserve_dot_v1_dot_token__pb2.DetokenizeRequest.SerializeToString,
+                response_deserializer=glmserve_dot_v1_dot_token__pb2.DetokenizeResponse.FromString,
+                _registered_method=True)
 
 
 class TokenServiceServicer:
-    """Counts tokens without running a model.
+    """Counts and shows tokens without running a model. UNIMPLEMENTED with reason `ERROR_REASON_UNSUPPORTED` for models of
+    upstreams that have no such method.
     """
 
     def CountTokens(self, request, context):
         """Counts the tokens of a conversation as the model would read it, after templating, with tools and images.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Tokenize(self, request, context):
+        """Gives the tokens of a conversation or a text as the model would read it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Detokenize(self, request, context):
+        """Gives the text that tokens stand for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -61,6 +87,16 @@ def add_TokenServiceServicer_to_server(servicer, server):
                     request_deserializer=glmserve_dot_v1_dot_token__pb2.CountTokensRequest.FromString,
                     response_serializer=glmserve_dot_v1_dot_token__pb2.CountTokensResponse.SerializeToString,
             ),
+            'Tokenize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Tokenize,
+                    request_deserializer=glmserve_dot_v1_dot_token__pb2.TokenizeRequest.FromString,
+                    response_serializer=glmserve_dot_v1_dot_token__pb2.TokenizeResponse.SerializeToString,
+            ),
+            'Detokenize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Detokenize,
+                    request_deserializer=glmserve_dot_v1_dot_token__pb2.DetokenizeRequest.FromString,
+                    response_serializer=glmserve_dot_v1_dot_token__pb2.DetokenizeResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'glmserve.v1.TokenService', rpc_method_handlers)
@@ -70,7 +106,8 @@ def add_TokenServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TokenService:
-    """Counts tokens without running a model.
+    """Counts and shows tokens without running a model. UNIMPLEMENTED with reason `ERROR_REASON_UNSUPPORTED` for models of
+    upstreams that have no such method.
     """
 
     @staticmethod
@@ -90,6 +127,60 @@ class TokenService:
             '/glmserve.v1.TokenService/CountTokens',
             glmserve_dot_v1_dot_token__pb2.CountTokensRequest.SerializeToString,
             glmserve_dot_v1_dot_token__pb2.CountTokensResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tokenize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/glmserve.v1.TokenService/Tokenize',
+            glmserve_dot_v1_dot_token__pb2.TokenizeRequest.SerializeToString,
+            glmserve_dot_v1_dot_token__pb2.TokenizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Detokenize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/glmserve.v1.TokenService/Detokenize',
+            glmserve_dot_v1_dot_token__pb2.DetokenizeRequest.SerializeToString,
+            glmserve_dot_v1_dot_token__pb2.DetokenizeResponse.FromString,
             options,
             channel_credentials,
             insecure,

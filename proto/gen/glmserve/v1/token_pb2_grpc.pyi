@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TokenServiceStub:
-    """Counts tokens without running a model."""
+    """Counts and shows tokens without running a model. UNIMPLEMENTED with reason `ERROR_REASON_UNSUPPORTED` for models of
+    upstreams that have no such method.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -35,17 +37,29 @@ class TokenServiceStub:
     def __new__(cls, channel: _aio.Channel) -> TokenServiceAsyncStub: ...
     CountTokens: _grpc.UnaryUnaryMultiCallable[_token_pb2.CountTokensRequest, _token_pb2.CountTokensResponse]
     """Counts the tokens of a conversation as the model would read it, after templating, with tools and images."""
+    Tokenize: _grpc.UnaryUnaryMultiCallable[_token_pb2.TokenizeRequest, _token_pb2.TokenizeResponse]
+    """Gives the tokens of a conversation or a text as the model would read it."""
+    Detokenize: _grpc.UnaryUnaryMultiCallable[_token_pb2.DetokenizeRequest, _token_pb2.DetokenizeResponse]
+    """Gives the text that tokens stand for."""
 
 @_typing.type_check_only
 class TokenServiceAsyncStub(TokenServiceStub):
-    """Counts tokens without running a model."""
+    """Counts and shows tokens without running a model. UNIMPLEMENTED with reason `ERROR_REASON_UNSUPPORTED` for models of
+    upstreams that have no such method.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CountTokens: _aio.UnaryUnaryMultiCallable[_token_pb2.CountTokensRequest, _token_pb2.CountTokensResponse]  # type: ignore[assignment]
     """Counts the tokens of a conversation as the model would read it, after templating, with tools and images."""
+    Tokenize: _aio.UnaryUnaryMultiCallable[_token_pb2.TokenizeRequest, _token_pb2.TokenizeResponse]  # type: ignore[assignment]
+    """Gives the tokens of a conversation or a text as the model would read it."""
+    Detokenize: _aio.UnaryUnaryMultiCallable[_token_pb2.DetokenizeRequest, _token_pb2.DetokenizeResponse]  # type: ignore[assignment]
+    """Gives the text that tokens stand for."""
 
 class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Counts tokens without running a model."""
+    """Counts and shows tokens without running a model. UNIMPLEMENTED with reason `ERROR_REASON_UNSUPPORTED` for models of
+    upstreams that have no such method.
+    """
 
     @_abc_1.abstractmethod
     def CountTokens(
@@ -54,5 +68,21 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_token_pb2.CountTokensResponse, _abc.Awaitable[_token_pb2.CountTokensResponse]]:
         """Counts the tokens of a conversation as the model would read it, after templating, with tools and images."""
+
+    @_abc_1.abstractmethod
+    def Tokenize(
+        self,
+        request: _token_pb2.TokenizeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_token_pb2.TokenizeResponse, _abc.Awaitable[_token_pb2.TokenizeResponse]]:
+        """Gives the tokens of a conversation or a text as the model would read it."""
+
+    @_abc_1.abstractmethod
+    def Detokenize(
+        self,
+        request: _token_pb2.DetokenizeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_token_pb2.DetokenizeResponse, _abc.Awaitable[_token_pb2.DetokenizeResponse]]:
+        """Gives the text that tokens stand for."""
 
 def add_TokenServiceServicer_to_server(servicer: TokenServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

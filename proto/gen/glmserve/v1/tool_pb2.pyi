@@ -93,7 +93,8 @@ class FunctionTool(_message.Message):
     """What the function does and when to call it, for the model to read."""
     parameters_json: _builtins.str
     """The parameters as a JSON Schema object, in JSON. A string and not a Struct, because a Struct loses the order of
-    keys and the precision of integers, and both change the prompt. Unset: the function takes no arguments.
+    keys and the precision of integers, and both change the prompt. At most 64 KiB and 64 levels. Unset: the
+    function takes no arguments.
     """
     strict: _builtins.bool
     """Whether arguments must follow the schema exactly. A requirement: refused by models without

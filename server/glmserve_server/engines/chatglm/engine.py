@@ -1,8 +1,7 @@
 """The chatglm engine: a model file, its dialect, and a pool of workers that run it."""
 
-import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -16,16 +15,15 @@ from glmserve_server.engines.chatglm.answer import Answer
 from glmserve_server.engines.chatglm.architecture import Family
 from glmserve_server.engines.chatglm.dialects.dialect import Dialect, Prompt
 from glmserve_server.engines.chatglm.dialects.families import dialect_of
-from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
 from glmserve_server.engines.chatglm.job import Job
 from glmserve_server.engines.chatglm.picture import Picture
 from glmserve_server.engines.chatglm.pool import Pool
 from glmserve_server.engines.chatglm.process import WorkerProcess
+from glmserve_server.engines.chatglm.prompts import Prompts
 from glmserve_server.engines.chatglm.sampling import SamplingDefaults, model_card
 from glmserve_server.engines.chatglm.vision import Vision
 from glmserve_server.engines.choices import together
-from glmserve_server.engines.engine import Events
-from glmserve_server.errors import ContextLengthExceeded
+from glmserve_server.engines.engine import Events, Tokens
 from glmserve_server.images.decoders import Decoders
 from glmserve_server.images.fetcher import Fetcher
 from glmserve_server.images.hosts import Hosts
@@ -37,9 +35,6 @@ MAX_CHOICES: Final = 8
 
 _DECODERS: Final = 2
 """At most so many images are decoded at a time."""
-
-_WORTH_ENCODING: Final = 16
-"""Prompts of up to so many times the context length are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +61,22 @@ class ChatGlmOptions:
     """None: as the model's card says."""
 
 
+def capabilities(*, images: bool, tools: bool) -> Capabilities:
+    """What models of this engine can do; what they see and whether they know tools differs."""
+    return Capabilities(
+        images=images,
+        tools=tools,
+        tool_choice_required=tools,
+        parallel_tool_calls=tools,
+        sampling=True,
+        top_k=True,
+        repetition_penalty=True,
+        ignore_eos=True,
+        prompts=True,
+        max_choices=MAX_CHOICES,
+    )
+
+
 class ChatGlmEngine:
     """Serves one chatglm.cpp file."""
 
@@ -75,20 +86,13 @@ class ChatGlmEngine:
         """Reads and checks the file. Raises `ModelUnavailable` when it cannot be served."""
         model = modelfile.read(path)
         self._dialect: Dialect = dialect_of(model)
-        self.capabilities = Capabilities(
-            images=model.vision is not None,
-            tools=self._dialect.tools,
-            tool_choice_required=self._dialect.tools,
-            top_k=True,
-            repetition_penalty=True,
-            ignore_eos=True,
-            max_choices=MAX_CHOICES,
-        )
+        self.capabilities = capabilities(images=model.vision is not None, tools=self._dialect.tools)
         self._options = options
         self._sampling = options.sampling or model_card(model.family)
         # ChatGLM-6B reads a prompt both ways: what is cached of one depends on all of it, and is of no use to another.
         self._reuse = options.prefix_reuse and model.family is not Family.CHATGLM
         self.context_length = min(model.config.max_length, options.context_length)
+        self._prompts = Prompts(self._dialect, self.context_length)
         need = model.need(self.context_length)
         self.plan = plan(
             workers=options.workers,
@@ -122,29 +126,20 @@ class ChatGlmEngine:
     def _tell_fault(self, fault: str | None) -> None:
         self.on_fault(fault)
 
-    async def tokenize(self, request: ChatCompletionRequest) -> list[int]:
-        """See `Engine.tokenize`; refuses what is far too long to be worth encoding."""
-        return (await self._prompt(request, self.context_length * _WORTH_ENCODING)).ids
+    async def tokenize(self, request: ChatCompletionRequest, *, texts: bool = False) -> Tokens:
+        """See `Engine.tokenize`; refuses what is far too long to be worth encoding, and what is no picture."""
+        prompt = await self._prompts.counted(request)
+        await self._picture(prompt)
+        return await self._prompts.tokens(prompt, texts=texts)
 
-    async def _prompt(self, request: ChatCompletionRequest, most: int) -> Prompt:
-        """The prompt, unless it must have more than `most` tokens."""
-        return await asyncio.to_thread(self._encoded, request, most)
-
-    def _encoded(self, request: ChatCompletionRequest, most: int) -> Prompt:
-        texts = [part.text for message in request.messages for part in message.content]
-        texts += Toolbox.of(request).texts()
-        size = sum(len(text.encode()) for text in texts)
-        if (least := size // self._dialect.longest_token) > most:
-            raise self._too_long(f"at least {least}")
-        return self._dialect.prompt(request)
+    async def detokenize(self, ids: Sequence[int]) -> str:
+        """See `Engine.detokenize`."""
+        return await self._prompts.text(ids)
 
     async def generate(self, request: ChatCompletionRequest) -> Events:
         """See `Engine.generate`. Choices run at the same time on as many workers as are free."""
-        prompt = await self._prompt(request, self.context_length)
-        room = self.context_length - len(prompt.ids)
-        if room < 1:
-            raise self._too_long(str(len(prompt.ids)))
-        job = self._job(request, prompt, room, await self._picture(prompt))
+        prompt = await self._prompts.runnable(request)
+        job = self._job(request, prompt, await self._picture(prompt))
         choices = [self._choice(job, request, index) for index in range(request.n or 1)]
         async with contextlib.aclosing(together(choices)) as events:
             async for event in events:
@@ -152,8 +147,9 @@ class ChatGlmEngine:
 
     async def _choice(self, job: Job, request: ChatCompletionRequest, index: int) -> Events:
         """One choice, as if it were alone."""
-        answer = Answer(self._dialect.reader(request), request, index, len(job.ids))
-        async with contextlib.aclosing(self._pool.run(job, calls.caller(), admitted=index > 0)) as pieces:
+        answer = Answer(self._prompts.reader(request), request, index, len(job.ids))
+        admitted = calls.admit() or index > 0
+        async with contextlib.aclosing(self._pool.run(job, calls.caller(), admitted=admitted)) as pieces:
             async for piece in pieces:
                 for event in answer.read(piece):
                     yield event
@@ -167,12 +163,12 @@ class ChatGlmEngine:
         pixels = await self._pictures.pixels(placed.image, placed.field)
         return Picture(pixels, at=placed.at, patch=prompt.ids[placed.at])
 
-    def _job(self, request: ChatCompletionRequest, prompt: Prompt, room: int, picture: Picture | None) -> Job:
+    def _job(self, request: ChatCompletionRequest, prompt: Prompt, picture: Picture | None) -> Job:
         return Job(
             ids=picture.named(prompt.ids) if picture else prompt.ids,
             picture=picture,
             openings=prompt.openings,
-            limit=min(request.max_completion_tokens or room, room),
+            limit=self._prompts.limit(request, prompt),
             stop_ids=() if request.ignore_eos else tuple(self._dialect.stop_ids),
             sampling=self._sampling.knobs(request),
             cache_key=request.prompt_cache_key,
@@ -187,13 +183,6 @@ class ChatGlmEngine:
             reuse=self._reuse,
             silence=options.silence_limit,
             bell=bell,
-        )
-
-    def _too_long(self, tokens: str) -> ContextLengthExceeded:
-        return ContextLengthExceeded(
-            f"This model's maximum context length is {self.context_length} tokens, but the messages have {tokens} "
-            "tokens. Please shorten the messages.",
-            field="messages",
         )
 
 

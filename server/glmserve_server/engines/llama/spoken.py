@@ -4,13 +4,13 @@
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest, StreamChatCompletionResponse
 from glmserve.v1.tool_pb2 import FunctionTool
 from glmserve_server.engines.chatglm.answer import Answer, Piece
-from glmserve_server.engines.chatglm.dialects.dialect import Dialect, Prompt
+from glmserve_server.engines.chatglm.dialects.dialect import AnswerReader, Prompt
 from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
 from glmserve_server.engines.chatglm.job import Begun, End, Written
 from glmserve_server.engines.llama import schemas
@@ -74,9 +74,16 @@ def _check_strict(request: ChatCompletionRequest, toolbox: Toolbox) -> None:
 class SpokenAnswer:
     """One choice, from chunk to events."""
 
-    def __init__(self, dialect: Dialect, request: ChatCompletionRequest, index: int, prompt_tokens: int) -> None:
-        self._answer = Answer(dialect.reader(request), request, index, prompt_tokens)
-        self._stop_ids = frozenset(dialect.stop_ids)
+    def __init__(
+        self,
+        reader: AnswerReader,
+        stop_ids: Set[int],
+        request: ChatCompletionRequest,
+        index: int,
+        prompt_tokens: int,
+    ) -> None:
+        self._answer = Answer(reader, request, index, prompt_tokens)
+        self._stop_ids = stop_ids
         self._stop_token: int | None = None
         self._logprobs = Logprobs(request)
 

@@ -1,31 +1,53 @@
-"""What an upstream streams, checked: `chat.completion.chunk` as OpenAI and those who are like it make it."""
+"""What an upstream streams, checked: `chat.completion.chunk` as OpenAI and those who are like it make it.
 
+A chunk of `/completions` has `text` in place of `delta`, and its own form of log probabilities.
+"""
+
+import math
+from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, Field
 
 _UINT32: Final = (1 << 32) - 1
 _BYTE: Final = 255
+_MOST_CHOICES: Final = 128
+_MOST_CALLS: Final = 128
+_MOST_TOKENS: Final = 1024
+"""Of one event; checking more would keep the server from its other callers."""
 
 Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
 """A string; null is an empty one."""
 Count = Annotated[int, BeforeValidator(lambda value: 0 if value is None else value), Field(ge=0, le=_UINT32)]
 """A number of something; null is none."""
+Logprob = Annotated[float, Field(lt=math.inf)]
+"""A logarithm of a probability, which may be minus infinity, and is a number."""
 
 
 class Token(BaseModel):
     """A token and its log probability."""
 
     token: str
-    logprob: float
-    bytes: list[Annotated[int, Field(ge=0, le=_BYTE)]] | None = None
-    top_logprobs: list["Token"] | None = None
+    logprob: Logprob
+    bytes: Annotated[list[Annotated[int, Field(ge=0, le=_BYTE)]], Field(max_length=_MOST_TOKENS)] | None = None
+    top_logprobs: Annotated[list["Token"], Field(max_length=_MOST_TOKENS)] | None = None
 
 
 class Logprobs(BaseModel):
     """The log probabilities of a piece."""
 
-    content: list[Token] | None = None
+    content: Annotated[list[Token], Field(max_length=_MOST_TOKENS)] | None = None
+    tokens: Annotated[list[str], Field(max_length=_MOST_TOKENS)] | None = None
+    token_logprobs: Annotated[list[Logprob | None], Field(max_length=_MOST_TOKENS)] | None = None
+    top_logprobs: Annotated[list[dict[str, Logprob] | None], Field(max_length=_MOST_TOKENS)] | None = None
+
+    def entries(self) -> Iterator[Token]:
+        """The tokens, in either form."""
+        yield from self.content or ()
+        for place, (token, logprob) in enumerate(zip(self.tokens or (), self.token_logprobs or (), strict=False)):
+            top = self.top_logprobs[place] if self.top_logprobs and place < len(self.top_logprobs) else None
+            likeliest = [Token(token=other, logprob=number) for other, number in (top or {}).items()]
+            yield Token(token=token, logprob=0.0 if logprob is None else logprob, top_logprobs=likeliest)
 
 
 class FunctionPiece(BaseModel):
@@ -40,7 +62,7 @@ class ToolCallPiece(BaseModel):
 
     index: Count | None = None
     id: Text = ""
-    function: FunctionPiece = FunctionPiece()
+    function: FunctionPiece = Field(default_factory=FunctionPiece)
 
 
 class DeltaPiece(BaseModel):
@@ -51,7 +73,7 @@ class DeltaPiece(BaseModel):
     reasoning_content: Text = ""
     reasoning: Any = None
     """The newer name of `reasoning_content` in some servers."""
-    tool_calls: list[ToolCallPiece] | None = None
+    tool_calls: Annotated[list[ToolCallPiece], Field(max_length=_MOST_CALLS)] | None = None
 
     @property
     def thought(self) -> str:
@@ -63,11 +85,17 @@ class ChoicePiece(BaseModel):
     """A piece of one choice."""
 
     index: Count = 0
-    delta: DeltaPiece = DeltaPiece()
+    delta: DeltaPiece = Field(default_factory=DeltaPiece)
+    text: Text = ""
     logprobs: Logprobs | None = None
     finish_reason: str | None = None
     stop_reason: Any = None
     """vLLM's: the stop string, or the id of the token."""
+
+    @property
+    def said(self) -> str:
+        """A piece of the answer's text."""
+        return self.delta.content or self.delta.refusal or self.text
 
 
 class PromptDetails(BaseModel):
@@ -94,5 +122,5 @@ class UsagePiece(BaseModel):
 class Chunk(BaseModel):
     """One event."""
 
-    choices: list[ChoicePiece]
+    choices: Annotated[list[ChoicePiece], Field(max_length=_MOST_CHOICES)]
     usage: UsagePiece | None = None

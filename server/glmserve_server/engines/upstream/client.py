@@ -8,6 +8,7 @@ import contextlib
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -69,6 +70,7 @@ class UpstreamClient:
             transport=LimitedTransport(transport, step=EVENT_BYTES, most=ANSWER_BYTES),
             headers={**_HEADERS, **options.headers, **_bearer(options.key)},
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+            cookies=_no_cookies(),
             trust_env=False,
             follow_redirects=False,
         )
@@ -103,18 +105,18 @@ class UpstreamClient:
         return fault.without(self._secrets) if fault else None
 
     async def _events(self, response: httpx.Response) -> AsyncGenerator[str, None]:
-        response.encoding = "utf-8"
+        response.encoding = "utf-8-sig"  # the mark of byte order is none of the first field's name
         limited: Limited = response.extensions["limited"]
         try:
             async with contextlib.aclosing(EventSource(response).aiter_sse()) as frames:
                 while True:
                     async with asyncio.timeout(self._timeout):
-                        frame = await anext(frames, None)
+                        while (frame := await anext(frames, None)) is not None and not frame.data:
+                            pass  # an empty event is no more than a comment
                     if frame is None:
                         return
                     limited.reset()
-                    if frame.data:
-                        yield frame.data
+                    yield frame.data
         except TimeoutError:
             raise errors.silent(self._timeout) from None
         except (httpx.HTTPError, httpx.StreamError, TooMuch):
@@ -156,6 +158,11 @@ class UpstreamClient:
 
     def _fault(self, response: httpx.Response, data: bytes) -> Fault:
         return Fault.of_answer(response.status_code, response.headers, data).without(self._secrets)
+
+
+def _no_cookies() -> CookieJar:
+    """Keeps none: an upstream could fill this server with them, and tell callers apart by them."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
 def _media_type(response: httpx.Response) -> str:

@@ -3,13 +3,12 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
-from glmserve.v1.model_pb2 import Capabilities
 from glmserve_server import calls
-from glmserve_server.engines.engine import Events
+from glmserve_server.engines.engine import Events, Tokens
 from glmserve_server.engines.upstream import errors, zhipu
 from glmserve_server.engines.upstream.addresses import Address, Addresses
 from glmserve_server.engines.upstream.base import root_url
@@ -18,16 +17,14 @@ from glmserve_server.engines.upstream.errors import Cause, Lost
 from glmserve_server.engines.upstream.fault import Fault
 from glmserve_server.engines.upstream.fields import contract_fields
 from glmserve_server.engines.upstream.gate import Gate
-from glmserve_server.engines.upstream.listing import context_length_of, tokens_of
+from glmserve_server.engines.upstream.listing import EVERYTHING, listed, text_of, tokens_of
 from glmserve_server.engines.upstream.options import Preset, UpstreamOptions
+from glmserve_server.engines.upstream.pictures import with_pictures
 from glmserve_server.engines.upstream.reply import Reply, Unreadable
-from glmserve_server.engines.upstream.request import chat_body, encoded
-from glmserve_server.errors import ServeError, Unsupported, WorkerDied
-
-_EVERYTHING: Final = Capabilities(
-    **{field.name: True for field in Capabilities.DESCRIPTOR.fields if field.name != "max_choices"}, max_choices=128
-)
-"""What a server cannot do is for it to refuse: it does not say so before."""
+from glmserve_server.engines.upstream.request import chat_body, completion_body, encoded, raw_prompt
+from glmserve_server.errors import InvalidArgument, ServeError, Unimplemented, Unsupported, WorkerDied
+from glmserve_server.images.fetcher import Fetcher
+from glmserve_server.images.hosts import NOWHERE, Hosts
 
 _LARGE: Final = 256 * 1024
 """Bytes of a request from which on it is written in a thread."""
@@ -35,7 +32,6 @@ _LOOK_SECONDS: Final = 5.0
 _TAIL_SECONDS: Final = 0.5
 """How long the end of a connection's answer is waited for after its last event, so that it can be kept."""
 _SERVER_FAULTS: Final = range(500, 600)
-_NO_SUCH_PATH: Final = (404, 405, 501)
 
 logger = logging.getLogger(__name__)
 
@@ -45,15 +41,17 @@ class UpstreamEngine:
 
     kind = "upstream"
 
-    def __init__(self, options: UpstreamOptions) -> None:
+    def __init__(self, options: UpstreamOptions, image_hosts: Hosts = NOWHERE) -> None:
+        """`image_hosts`: from where pictures may be fetched, to be sent along."""
         self._options = options
         self.note = f"at {', '.join(options.urls)}"
         self._zhipu = options.preset is Preset.ZHIPU
         self._codes: Mapping[str, Cause] = zhipu.CODES if self._zhipu else {}
-        self.capabilities = zhipu.CAPABILITIES if self._zhipu else _EVERYTHING
+        self.capabilities = zhipu.capabilities(options.model) if self._zhipu else EVERYTHING
         self.context_length = 0  # not known until a server says
         self.on_fault: Callable[[str | None], None] = lambda _: None
         self._client = UpstreamClient(options)
+        self._fetcher = Fetcher(image_hosts)
         self._gate = Gate(options.concurrency, options.queue_limit)
         self._addresses = Addresses(options.urls, self._look, self._tell_fault)
 
@@ -66,6 +64,7 @@ class UpstreamEngine:
         self._gate.close()
         await self._addresses.aclose()
         await self._client.aclose()
+        await self._fetcher.aclose()
 
     def _tell_fault(self, fault: str | None) -> None:
         self.on_fault(fault)
@@ -73,7 +72,7 @@ class UpstreamEngine:
     async def generate(self, request: ChatCompletionRequest) -> Events:
         """See `Engine.generate`. While nothing has come, another server may be asked."""
         content, ignored = await self._written(request)
-        async with self._gate.passed(calls.caller()):
+        async with self._gate.passed(calls.caller(), admitted=calls.admit()):
             tried: list[Address] = []
             lost: Lost | None = None
             while True:
@@ -91,32 +90,53 @@ class UpstreamEngine:
                     if lost.down:
                         self._addresses.mark_down(address)
 
-    async def tokenize(self, request: ChatCompletionRequest) -> list[int]:
-        """See `Engine.tokenize`; for servers that have vLLM's `/tokenize`. Raises `Unsupported` for others."""
-        body = chat_body(request, self._options.model)
-        content = encoded({name: body[name] for name in ("model", "messages", "tools") if name in body})
+    async def tokenize(self, request: ChatCompletionRequest, *, texts: bool = False) -> Tokens:
+        """See `Engine.tokenize`; for servers that have vLLM's `/tokenize`. Raises `Unimplemented` for others."""
+        if request.prompt.HasField("token_ids"):
+            return Tokens(list(request.prompt.token_ids.ids), [])
+        if request.HasField("prompt"):
+            fields = raw_prompt(request.prompt)
+        else:
+            body = chat_body(await with_pictures(request, self._fetcher), self._options.model)
+            fields = {name: body[name] for name in ("messages", "tools") if name in body}
+        tokens = tokens_of(await self._asked("tokenize", {**fields, **({"return_token_strs": True} if texts else {})}))
+        if tokens is None or (texts and len(tokens.texts) < len(tokens.ids)):
+            raise _unimplemented("tokenize")
+        return tokens if texts else Tokens(tokens.ids, [])
+
+    async def detokenize(self, ids: Sequence[int]) -> str:
+        """See `Engine.detokenize`; for servers that have vLLM's `/detokenize`. Raises `Unimplemented` for others."""
+        text = text_of(await self._asked("detokenize", {"tokens": list(ids)}))
+        if text is None:
+            raise _unimplemented("detokenize")
+        return text
+
+    async def _asked(self, path: str, fields: Mapping[str, Any]) -> bytes:
+        """The answer of one of the paths that are vLLM's and not OpenAI's."""
         address = self._next([], None)
+        content = encoded({"model": self._options.model, **fields})
         try:
-            answer = await self._client.whole("POST", f"{root_url(address.url)}/tokenize", content)
+            answer = await self._client.whole("POST", f"{root_url(address.url)}/{path}", content)
         except Lost as lost:
             raise lost.error from None
-        if answer.fault is not None and answer.status not in _NO_SUCH_PATH:
-            error = self._error(answer.fault, begun=False)
-            raise error.error if isinstance(error, Lost) else error
-        tokens = None if answer.fault is not None else tokens_of(answer.data)
-        if tokens is None:
-            raise Unsupported("model: the server that runs this model counts no tokens", field="model")
-        return tokens
+        if answer.fault is None:
+            return answer.data
+        if errors.no_such_path(answer.fault):
+            raise _unimplemented(path)
+        error = self._error(answer.fault, begun=False)
+        raise error.error if isinstance(error, Lost) else error
 
     async def _written(self, request: ChatCompletionRequest) -> tuple[bytes, list[str]]:
         """The request as it is sent, and the fields that it has no place for."""
         request_id = calls.request_id()
+        request = await with_pictures(request, self._fetcher)
         if request.ByteSize() > _LARGE:
             return await asyncio.to_thread(self._write, request, request_id)
         return self._write(request, request_id)
 
     def _write(self, request: ChatCompletionRequest, request_id: str) -> tuple[bytes, list[str]]:
-        body, unheeded = chat_body(request, self._options.model), []
+        write = completion_body if request.HasField("prompt") else chat_body
+        body, unheeded = write(request, self._options.model), []
         if self._zhipu:
             unheeded = zhipu.unheeded(body)
             body = zhipu.adapted(body, request_id)
@@ -137,15 +157,17 @@ class UpstreamEngine:
     ) -> Events:
         """One server's answer. Raises `Lost` only before the first event."""
         headers = {"x-request-id": calls.request_id(), "accept": "text/event-stream"}
-        async with self._client.stream(f"{address.url}/chat/completions", content, headers) as stream:
+        raw = request.HasField("prompt")
+        path = "completions" if raw else "chat/completions"
+        async with self._client.stream(f"{address.url}/{path}", content, headers) as stream:
             if isinstance(stream, Fault):
-                raise self._error(stream, begun=False)
+                raise self._error(stream, begun=False, raw=raw)
             ignored = contract_fields([*unheeded, *stream.headers.get("x-glmserve-ignored", "").split(",")])
             reply = Reply(request, ignored)
             try:
                 async for data in stream.events:
                     if fault := self._client.event_fault(data):
-                        raise self._error(fault, begun=reply.begun)
+                        raise self._error(fault, begun=reply.begun, raw=raw)
                     for event in reply.read(data):
                         yield event
                     if reply.done:
@@ -156,19 +178,30 @@ class UpstreamEngine:
                 raise errors.cut() if reply.begun else Lost(errors.unreadable()) from None
             await _ended(stream)
 
-    def _error(self, fault: Fault, *, begun: bool) -> ServeError | Lost:
-        return errors.error_of(fault, self._codes, begun=begun)
+    def _error(self, fault: Fault, *, begun: bool, raw: bool = False) -> ServeError | Lost:
+        if raw and errors.no_such_path(fault):
+            return Unsupported("prompt: the server that runs this model answers conversations only", field="prompt")
+        error = errors.error_of(fault, self._codes, begun=begun)
+        if raw and isinstance(error, InvalidArgument) and error.field == "messages":
+            return error.under("prompt")
+        return error
 
     async def _look(self, url: str) -> bool:
-        """Whether a server answers. One that says how long prompts may be is believed."""
+        """Whether a server answers. What it says of the model is believed."""
         try:
             answer = await self._client.whole("GET", f"{url}/models", seconds=_LOOK_SECONDS)
         except (Lost, ServeError):
             return False
         if answer.status in _SERVER_FAULTS:
             return False
-        self.context_length = context_length_of(answer.data, self._options.model) or self.context_length
+        if (said := listed(answer.data, self._options.model)) is not None:
+            self.context_length = said.context_length or self.context_length
+            self.capabilities = self.capabilities if self._zhipu else said.capabilities
         return True
+
+
+def _unimplemented(path: str) -> Unimplemented:
+    return Unimplemented(f"The server that runs this model has no /{path}.")
 
 
 async def _ended(stream: Stream) -> None:

@@ -82,7 +82,7 @@ def refused(fault: Fault) -> ServeError:
 
 def too_long(fault: Fault) -> ServeError:
     """The prompt does not fit."""
-    return ContextLengthExceeded(fault.message or "The messages are too long for this model.", field="messages")
+    return ContextLengthExceeded(fault.message or "The request is too long for this model.", field="messages")
 
 
 def unknown(fault: Fault) -> ServeError:
@@ -92,7 +92,7 @@ def unknown(fault: Fault) -> ServeError:
 
 def too_large(_: Fault) -> ServeError:
     """The body is larger than the upstream takes."""
-    return InvalidArgument("messages are larger than the server that runs this model takes.", field="messages")
+    return InvalidArgument("The request is larger than the server that runs this model takes.", field="messages")
 
 
 def busy(fault: Fault) -> ServeError:
@@ -147,8 +147,15 @@ _BY_WORD: Final[Mapping[str, Cause]] = {
 }
 """By type or code, for an error in a stream, which has no status."""
 
+_NO_SUCH_PATH: Final = (404, 405, 501)
 _ELSEWHERE: Final = frozenset({429, 500, 502, 503, 520, 521, 522, 523})
 """Statuses with which another server of the same model may still answer."""
+
+
+def no_such_path(fault: Fault) -> bool:
+    """Whether an upstream lacks the path that was asked, and not the model."""
+    named = fault.told and (fault.code == "model_not_found" or "model" in fault.message.lower())
+    return fault.status in _NO_SUCH_PATH and not named
 
 
 def error_of(fault: Fault, codes: Mapping[str, Cause], *, begun: bool) -> ServeError | Lost:

@@ -74,9 +74,9 @@ class Fault:
         return cls(
             status=status,
             message=_short(str(error.get("message") or "")),
-            type=str(error.get("type") or "")[:80],
-            code="" if code is None else str(code)[:80],
-            param=param[:256] if isinstance(param, str) and param else None,
+            type=_text(str(error.get("type") or ""))[:80],
+            code="" if code is None else _text(str(code))[:80],
+            param=_text(param)[:256] if isinstance(param, str) and param else None,
             retry_after=wait,
             told="message" in error,
         )
@@ -100,9 +100,9 @@ def _retry_after(value: str) -> float | None:
     except ValueError:
         try:
             date = parsedate_to_datetime(value)
-        except ValueError:
+            wait = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+        except (ValueError, OverflowError):
             return None
-        wait = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     return min(max(wait, 0.0), _LONGEST_WAIT) if wait == wait else None  # noqa: PLR0124 (it may be nan)
 
 
@@ -112,6 +112,11 @@ def _without(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
+def _text(text: str) -> str:
+    """Without halves of characters, which JSON can hold and no message of ours."""
+    return text.encode(errors="replace").decode()
+
+
 def _short(text: str) -> str:
-    text = text.strip()
+    text = _text(text.strip())
     return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1] + "…"

@@ -10,6 +10,8 @@ _RENAMED: Final = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"^max_tokens$", "max_completion_tokens"),
+        (r"^tokens\b", "token_ids"),
+        (r"^prompt(\[\d+\])$", r"prompt.token_ids.ids\1"),
         (r"^(messages\[\d+\]\.content\[\d+\])\.image_url\.url$", r"\1.image"),
         (r"^(messages\[\d+\]\.content\[\d+\])\.image_url\b", r"\1.image"),
         (r"^(messages\[\d+\]\.tool_calls\[\d+\])\.function\.name$", r"\1.name"),

@@ -23,9 +23,10 @@ class Gate:
         self._closed = False
 
     @contextlib.asynccontextmanager
-    async def passed(self, caller: str) -> AsyncIterator[None]:
-        """Waits, then counts until the block is left. Raises `QueueFull` at once if too many wait."""
-        await self._enter(caller)
+    async def passed(self, caller: str, *, admitted: bool = False) -> AsyncIterator[None]:
+        """Waits, then counts until the block is left. Raises `QueueFull` at once if too many wait; who is `admitted`
+        already waits all the same."""
+        await self._enter(caller, admitted)
         clock = asyncio.get_running_loop().time
         begun = clock()
         try:
@@ -39,13 +40,13 @@ class Gate:
         self._closed = True
         self._waiting.dismiss(ShuttingDown("The server is shutting down."))
 
-    async def _enter(self, caller: str) -> None:
+    async def _enter(self, caller: str, admitted: bool) -> None:
         if self._closed:
             raise ShuttingDown("The server is shutting down.")
         if self._inside < self._most:
             self._inside += 1
             return
-        waiter = self._waiting.join(caller, self._full())
+        waiter = self._waiting.join(caller, self._full(), admitted=admitted)
         try:
             await waiter  # whoever leaves gives their place to this one
         except asyncio.CancelledError:

@@ -41,6 +41,10 @@ _FAILURES: Final = frozenset({"network_error", "abort", "error"})
 """Reasons that are none: the upstream failed."""
 
 _UINT32: Final = 1 << 32
+_MOST_CALLS: Final = 1024
+"""Calls in one choice."""
+_MOST_TOKENS: Final = 1024
+"""Log probabilities that come before their text."""
 
 
 class Unreadable(Exception):
@@ -109,13 +113,17 @@ class _Choice:
         if self.finished:
             return
         if piece.logprobs is not None and self._logprobs_wanted:
-            self._logprobs += map(_logprob, piece.logprobs.content or ())
+            self._logprobs += map(_logprob, piece.logprobs.entries())
+            if len(self._logprobs) > _MOST_TOKENS and not piece.said:
+                raise Unreadable
         if thought := piece.delta.thought:
             delta = ReasoningDelta(choice_index=self._index, text=thought)
             yield StreamChatCompletionResponse(reasoning=delta)
-        if text := piece.delta.content or piece.delta.refusal:
+        if text := piece.said:
             logprobs, self._logprobs = self._logprobs, []
             yield StreamChatCompletionResponse(text=TextDelta(choice_index=self._index, text=text, logprobs=logprobs))
+        elif thought or piece.delta.tool_calls:
+            self._logprobs = []  # those were their tokens
         for call in piece.delta.tool_calls or ():
             yield from self._call(call)
         if piece.finish_reason:
@@ -128,7 +136,7 @@ class _Choice:
         theirs = len(self._calls) if piece.index is None else piece.index
         delta = ToolCallDelta(choice_index=self._index, arguments_json=arguments)
         if theirs not in self._calls:
-            if not name:
+            if not name or len(self._calls) == _MOST_CALLS:
                 raise Unreadable
             self._calls[theirs] = len(self._calls)
             delta.id, delta.name = piece.id or f"call_{uuid.uuid4().hex[:24]}", name

@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from glmserve.v1 import content_pb2, message_pb2, tool_pb2
-from glmserve.v1.chat_pb2 import ChatCompletionRequest, Reasoning, ResponseFormat
+from glmserve.v1.chat_pb2 import ChatCompletionRequest, Prompt, Reasoning, ResponseFormat
 from glmserve.v1.content_pb2 import ContentPart, Image
 from glmserve.v1.message_pb2 import Message, ToolCall
 from glmserve.v1.tool_pb2 import FunctionTool, Tool, ToolChoice
@@ -64,13 +64,32 @@ _MEDIA_TYPES: Final = ((b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"), 
 
 
 def chat_body(request: ChatCompletionRequest, model: str) -> dict[str, Any]:
-    """The body that asks for a stream. Some values are `orjson.Fragment`s."""
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": [_message(message) for message in request.messages],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
+    """The body that asks for a stream of a conversation. Some values are `orjson.Fragment`s."""
+    body = _body(request, model)
+    body["messages"] = [_message(message) for message in request.messages]
+    if request.HasField("response_format"):
+        body["response_format"] = _response_format(request.response_format)
+    return body | _tools(request) | _reasoning(request.reasoning)
+
+
+def completion_body(request: ChatCompletionRequest, model: str) -> dict[str, Any]:
+    """The body that asks for a stream after a raw prompt."""
+    body = _body(request, model) | raw_prompt(request.prompt)
+    body["max_tokens"] = body.pop("max_completion_tokens", None)  # null: as many as fit; unset there: 16
+    logprobs, top_logprobs = body.pop("logprobs", False), body.pop("top_logprobs", 0)
+    return body | ({"logprobs": top_logprobs} if logprobs else {})
+
+
+def raw_prompt(prompt: Prompt) -> dict[str, Any]:
+    """The fields for a raw prompt."""
+    if prompt.HasField("token_ids"):
+        return {"prompt": list(prompt.token_ids.ids)}
+    special = {"add_special_tokens": prompt.add_special_tokens} if prompt.HasField("add_special_tokens") else {}
+    return {"prompt": prompt.text, **special}
+
+
+def _body(request: ChatCompletionRequest, model: str) -> dict[str, Any]:
+    body: dict[str, Any] = {"model": model, "stream": True, "stream_options": {"include_usage": True}}
     body |= {name: getattr(request, name) for name in _SAME if request.HasField(name)}
     if body.get("top_p") == 0:
         body["top_p"] = _LEAST_TOP_P
@@ -78,9 +97,7 @@ def chat_body(request: ChatCompletionRequest, model: str) -> dict[str, Any]:
         body["stop"] = list(request.stop)
     if request.logit_bias:
         body["logit_bias"] = {str(token): bias for token, bias in request.logit_bias.items()}
-    if request.HasField("response_format"):
-        body["response_format"] = _response_format(request.response_format)
-    return body | _tools(request) | _reasoning(request.reasoning)
+    return body
 
 
 def encoded(body: Mapping[str, Any]) -> bytes:

@@ -1,5 +1,6 @@
 """What Zhipu's hosted GLM wants and says otherwise (https://docs.bigmodel.cn/cn/api/introduction)."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -8,7 +9,8 @@ from glmserve_server.engines.upstream import errors
 from glmserve_server.engines.upstream.errors import Cause
 from glmserve_server.errors import Unsupported
 
-CAPABILITIES: Final = Capabilities(images=True, tools=True, reasoning=True, json_object=True, max_choices=1)
+_TEXT_ALONE: Final = re.compile(r"glm-\d+(\.\d+)?(-(?!v)\w+)*", re.IGNORECASE)
+"""Names of models that see no pictures: those that do have a v, as glm-4.5v does."""
 
 _LEAST: Final = 0.01
 _MOST: Final = 0.99
@@ -37,6 +39,12 @@ CODES: Final[Mapping[str, Cause]] = {
 """What its numbers mean; other ones go by the HTTP status."""
 
 
+def capabilities(model: str) -> Capabilities:
+    """What a model of that name can."""
+    images = not _TEXT_ALONE.fullmatch(model)
+    return Capabilities(images=images, tools=True, reasoning=True, json_object=True, sampling=True, max_choices=1)
+
+
 def adapted(body: dict[str, Any], request_id: str) -> dict[str, Any]:
     """OpenAI's body as Zhipu's. Raises `Unsupported`."""
     made = {_RENAMED.get(name, name): value for name, value in body.items() if name not in _UNKNOWN}
@@ -57,10 +65,8 @@ def adapted(body: dict[str, Any], request_id: str) -> dict[str, Any]:
 
 
 def unheeded(body: Mapping[str, Any]) -> list[str]:
-    """The fields that it has no place for, beyond those that its capabilities tell of, or no range."""
-    beyond = body.get("temperature", 0) > 1
-    several = body.get("parallel_tool_calls") is False
-    return [*(["temperature"] if beyond else []), *(["parallel_tool_calls"] if several else [])]
+    """The fields that it has no range for, beyond those that its capabilities tell of."""
+    return ["temperature"] if body.get("temperature", 0) > 1 else []
 
 
 def _message(message: dict[str, Any]) -> dict[str, Any]:

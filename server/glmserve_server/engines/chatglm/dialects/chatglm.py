@@ -20,6 +20,7 @@ from glmserve_server.engines.chatglm.dialects.dialect import AnswerReader, Promp
 from glmserve_server.engines.chatglm.dialects.piece_reader import PieceReader
 from glmserve_server.engines.chatglm.dialects.pieces import Pieces, check_rows
 from glmserve_server.engines.chatglm.dialects.plain import PlainParser
+from glmserve_server.engines.chatglm.dialects.raw import raw_pieces
 from glmserve_server.engines.chatglm.dialects.rounds import Round, rounds
 
 _NEWLINE: Final = "<n>"
@@ -45,6 +46,7 @@ class ChatGlmDialect:
         self._newline = newline
         self.stop_ids = (config.eos_token_id,)
         self.longest_token = self._pieces.longest
+        self.raw = raw_pieces(self._pieces, {}, encode=self._encode, after=self._begin)
 
     def prompt(self, request: ChatCompletionRequest) -> Prompt:
         """See `Dialect.prompt`."""

@@ -18,6 +18,7 @@ from glmserve_server.engines.chatglm.dialects.dialect import AnswerReader, Promp
 from glmserve_server.engines.chatglm.dialects.piece_reader import PieceReader
 from glmserve_server.engines.chatglm.dialects.pieces import Pieces, check_rows
 from glmserve_server.engines.chatglm.dialects.plain import PlainParser
+from glmserve_server.engines.chatglm.dialects.raw import raw_pieces
 from glmserve_server.engines.chatglm.dialects.rounds import Round, rounds
 
 # In the order of their ids, which follow the last piece.
@@ -36,6 +37,7 @@ class ChatGlm2Dialect:
         self._begin = [special["[gMASK]"], special["sop"]]
         self.stop_ids = (config.eos_token_id,)
         self.longest_token = self._pieces.longest
+        self.raw = raw_pieces(self._pieces, special, before=self._begin)
 
     def prompt(self, request: ChatCompletionRequest) -> Prompt:
         """See `Dialect.prompt`."""

@@ -19,6 +19,7 @@ from glmserve_server.engines.chatglm.dialects.chatglm3_answer import ChatGlm3Par
 from glmserve_server.engines.chatglm.dialects.dialect import AnswerReader, Prompt
 from glmserve_server.engines.chatglm.dialects.piece_reader import PieceReader
 from glmserve_server.engines.chatglm.dialects.pieces import Pieces, check_rows
+from glmserve_server.engines.chatglm.dialects.raw import raw_pieces
 from glmserve_server.engines.chatglm.dialects.toolbox import BUILTIN_NAMES, Toolbox
 from glmserve_server.errors import InvalidArgument
 
@@ -55,12 +56,14 @@ class ChatGlm3Dialect:
         check_rows(config.vocab_size, self._pieces, [*self._special.values(), config.eos_token_id])
         self.stop_ids = (config.eos_token_id, self._special["<|user|>"], self._special["<|observation|>"])
         self.longest_token = self._pieces.longest
+        self._begin = [self._special["[gMASK]"], self._special["sop"]]
+        self.raw = raw_pieces(self._pieces, self._special, before=self._begin)
 
     def prompt(self, request: ChatCompletionRequest) -> Prompt:
         """See `Dialect.prompt`. A function that must be called, and the beginning of its block, are in the prompt."""
         _check_builtins(request)
         toolbox = Toolbox.of(request)
-        ids = [self._special["[gMASK]"], self._special["sop"]]
+        ids = list(self._begin)
         messages = list(request.messages)
         if toolbox:
             own = _text(messages.pop(0)) if _ROLES[messages[0].role] == "<|system|>" else ""

@@ -7,6 +7,7 @@ from typing import Protocol
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.content_pb2 import Image
 from glmserve_server.engines.chatglm.dialects.deltas import Delta
+from glmserve_server.engines.chatglm.dialects.raw import Raw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,4 +72,9 @@ class Dialect(Protocol):
 
     def reader(self, request: ChatCompletionRequest) -> AnswerReader:
         """A reader for one answer to the request."""
+        ...
+
+    @property
+    def raw(self) -> Raw:
+        """The vocabulary, for raw prompts. `prompt` and `reader` are for conversations."""
         ...

@@ -24,7 +24,8 @@ from glmserve_server.engines.chatglm.dialects.dialect import AnswerReader, Promp
 from glmserve_server.engines.chatglm.dialects.glm4_answer import Glm4Parser
 from glmserve_server.engines.chatglm.dialects.glm4_tools import system_prompt
 from glmserve_server.engines.chatglm.dialects.images import only_image
-from glmserve_server.engines.chatglm.dialects.reader import Reader
+from glmserve_server.engines.chatglm.dialects.raw import Raw, VerbatimParser
+from glmserve_server.engines.chatglm.dialects.reader import Parser, Reader
 from glmserve_server.engines.chatglm.dialects.thinking import without_thoughts
 from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
 
@@ -80,11 +81,21 @@ class Glm4Dialect:
         marks = (self._special[f"<|{mark}|>"] for mark in ("begin_of_image", "endoftext", "end_of_image"))
         self._begin_of_image, patch, end_of_image = marks
         self._image = [self._begin_of_image, *[patch] * image_tokens, end_of_image]
+        self._begin = [self._special["[gMASK]"], self._special["<sop>"]]
+        spelling = self._bytes | {number: name.encode() for name, number in self._special.items()}
+        self.raw = Raw(
+            encode=self._encode,
+            before=self._begin,
+            size=len(spelling),
+            pictures=frozenset([self._begin_of_image, end_of_image] if image_tokens else []),
+            spell=lambda ids: [spelling[number] for number in ids],
+            reader=lambda: self._reader(VerbatimParser()),
+        )
 
     def prompt(self, request: ChatCompletionRequest) -> Prompt:
         """See `Dialect.prompt`. A function that must be called is the metadata of the answer's turn."""
         toolbox = Toolbox.of(request)
-        ids = [self._special["[gMASK]"], self._special["<sop>"]]
+        ids = list(self._begin)
         if toolbox:
             ids += self._turn("<|system|>", "", system_prompt(toolbox))
         for message in request.messages:
@@ -98,7 +109,9 @@ class Glm4Dialect:
 
     def reader(self, request: ChatCompletionRequest) -> AnswerReader:
         """See `Dialect.reader`."""
-        parser = Glm4Parser(Toolbox.of(request))
+        return self._reader(Glm4Parser(Toolbox.of(request)))
+
+    def _reader(self, parser: Parser) -> Reader:
         return Reader(self._bytes, parser, turn=self._special["<|assistant|>"], call=self._special["<|observation|>"])
 
     def _message(self, message: Message, toolbox: Toolbox) -> Iterator[int]:

@@ -11,14 +11,22 @@ from glmserve_server.text import Utf8
 class PieceReader:
     """An `AnswerReader` for a sentencepiece vocabulary."""
 
-    def __init__(self, pieces: Pieces, parser: Parser, *, turn: int | None = None, call: int | None = None) -> None:
+    def __init__(
+        self,
+        pieces: Pieces,
+        parser: Parser,
+        *,
+        turn: int | None = None,
+        call: int | None = None,
+        begins: bool = True,
+    ) -> None:
         """`turn`: the token that begins a turn of the assistant's; `call`: the one that ends a turn with a call. None:
-        the family has no such token."""
+        the family has no such token. `begins`: the answer is a text of its own, not the rest of the prompt's."""
         self._pieces = pieces
         self._parser = parser
         self._turn = turn
         self._call = call
-        self._bytes = PieceBytes(pieces)
+        self._bytes = PieceBytes(pieces, begins=begins)
         self._characters = Utf8()
 
     @property

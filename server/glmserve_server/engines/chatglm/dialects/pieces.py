@@ -39,6 +39,7 @@ class Pieces:
                 data[number] = meaning
         self.data = tuple(data)
         """What each id stands for; control pieces stand for nothing."""
+        self.control_names = {number: name.encode() for name, (number, kind) in self._kinds.items() if kind == _CONTROL}
         self.longest = max(_longest(model), *map(len, data), 1)
         """The most bytes of text that one id can stand for, or `UNBOUNDED`."""
         spec = model.normalizer_spec
@@ -75,10 +76,11 @@ class Pieces:
 class PieceBytes:
     """The bytes of ids that follow each other. The space that the encoder puts before every text is taken away."""
 
-    def __init__(self, pieces: Pieces) -> None:
+    def __init__(self, pieces: Pieces, *, begins: bool = True) -> None:
+        """`begins`: the ids are those of a text from its beginning."""
         self._pieces = pieces
         self._data = pieces.data
-        self._begins = pieces.begins_with_space
+        self._begins = begins and pieces.begins_with_space
 
     def feed(self, number: int) -> bytes:
         """The bytes of one more id; none for ids beyond the vocabulary."""

@@ -1,0 +1,1 @@
+"""`glmserve chat`: a conversation on the terminal."""
