@@ -128,12 +128,12 @@ def relayed(server: Glmserve, *models: str) -> Glmserve:
     return Glmserve("up", *(flag for model in models for flag in ("--upstream", f"{model}={server.openai_url}")))
 
 
-def llama_server(*arguments: str, slots: int = 4) -> Glmserve:
+def llama_server(*arguments: str, slots: int = 4, command: str = "up") -> Glmserve:
     """A server whose models are run by llama.cpp."""
     pytest.importorskip("xllamacpp", reason="left out: llama.cpp is not installed")
     models = [Path(value).stem for flag, value in pairwise(arguments) if flag == "--model" and value != "scripted"]
     settings = [f"models.{name}.{setting}" for name in models for setting in ("engine=llama", f"slots={slots}")]
-    return Glmserve("up", *arguments, *(word for setting in settings for word in ("--set", setting)))
+    return Glmserve(command, *arguments, *(word for setting in settings for word in ("--set", setting)))
 
 
 def health_of(channel: grpc.Channel, service: str) -> Iterator[str]:

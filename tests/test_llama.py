@@ -6,6 +6,7 @@ What both engines can is tested with both, in test_chat, test_tools and test_fau
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -29,7 +30,9 @@ from glmserve.v1.content_pb2 import ContentPart
 from glmserve.v1.message_pb2 import Message
 from glmserve.v1.token_pb2_grpc import TokenServiceStub
 from glmserve_server.bundled import BUNDLED
+from glmserve_server.engines.llama import cache
 from glmserve_server.engines.llama.convert import convert
+from glmserve_server.errors import ModelUnavailable
 
 pytestmark = pytest.mark.llama
 
@@ -98,7 +101,7 @@ def test_both_engines_read_and_say_the_same(tmp_path: Path) -> None:
             for name, file in FILES.items()
         )
     )
-    with Glmserve("up", "--config", str(config)) as server, grpc.insecure_channel(server.grpc_address) as channel:
+    with Glmserve("serve", "--config", str(config)) as server, grpc.insecure_channel(server.grpc_address) as channel:
         for name, file in FILES.items():
             for talk, expected in zip(TALKS, library_answers(file, TALKS, limit=40), strict=True):
                 messages = [
@@ -154,6 +157,25 @@ def test_log_probabilities_belong_to_the_text_and_add_up(client: openai.OpenAI) 
         assert 0.9 < sum(chances) <= 1.0001
         assert chances == sorted(chances, reverse=True)
         assert token.logprob == token.top_logprobs[0].logprob  # greedy
+
+
+def test_a_raw_prompt_has_log_probabilities_too(client: openai.OpenAI) -> None:
+    answer = client.completions.create(model=MODEL, prompt="The capital of", max_tokens=8, temperature=0, logprobs=2)
+    choice = answer.choices[0]
+    assert choice.logprobs is not None
+    assert choice.logprobs.tokens is not None
+    assert choice.logprobs.top_logprobs is not None
+    assert "".join(choice.logprobs.tokens) == choice.text
+    assert all(len(tops) == 2 for tops in choice.logprobs.top_logprobs)
+
+
+def test_raw_prompts_go_on_alike_with_both_engines(batched: Glmserve, server: Glmserve, way: Way) -> None:
+    prompts: list[str | list[int]] = ["1 + 1 =", "Paris is", "def f(x):", [1]]
+    with way(batched) as ours, way(server) as theirs:
+        for prompt in prompts:
+            one, other = (face.complete(prompt, **GREEDY, max_completion_tokens=12) for face in (ours, theirs))
+            other.cached_tokens = one.cached_tokens
+            assert one == other
 
 
 def test_logprobs_without_alternatives(client: openai.OpenAI) -> None:
@@ -267,13 +289,19 @@ def test_the_operators_word_on_strict_calls(face: Face) -> None:
     assert sorted(json.loads(arguments)) == ["city", "people", "size"]
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded model as GGUF. Tests take copies."""
+    file = tmp_path_factory.mktemp("made") / "model.gguf"
+    convert(BUNDLED[MODEL], file)
+    return file
+
+
 def test_a_file_is_converted_inspected_and_served_by_what_it_is(tmp_path: Path) -> None:
     made = tmp_path / "made.gguf"
     assert f"glmserve up --model {made}" in command("convert", str(BUNDLED[MODEL]), str(made)).stdout
     assert json.loads(command("inspect", str(made), "--json").stdout)["prompts"] == "glm4 dialect"
-    again = command("convert", str(BUNDLED[MODEL]), str(made))
-    assert (again.returncode, "exists" in again.stderr) == (1, True)
-    with Glmserve("up", "--model", str(made), "--context-length", "128") as server, opened("http", server) as face:
+    with Glmserve("serve", "--model", str(made), "--context-length", "128") as server, opened("grpc", server) as face:
         assert "Paris" in face.ask(QUESTION, model="made", temperature=0).text
         with pytest.raises(Refused, match="maximum context length is 128 tokens"):
             face.ask([("user", "word " * 200)], model="made")
@@ -281,37 +309,40 @@ def test_a_file_is_converted_inspected_and_served_by_what_it_is(tmp_path: Path) 
 
 def test_a_family_that_llama_cpp_does_not_know_is_refused(tmp_path: Path) -> None:
     file = Path(__file__).parent / "models" / "tiny-chatglm.bin"
-    done = command("convert", str(file), str(tmp_path / "made.gguf"))
-    assert (done.returncode, "llama.cpp runs no ChatGLM-6B" in done.stderr) == (1, True)
+    with pytest.raises(ModelUnavailable, match=r"llama\.cpp runs no ChatGLM-6B"):
+        cache.make(file, tmp_path / "made.gguf", force=False)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("size", [10, 4000, 4_000_000])
-def test_a_damaged_file_is_one_clear_line(tmp_path: Path, size: int) -> None:
-    made, cut = tmp_path / "made.gguf", tmp_path / "cut.gguf"
-    convert(BUNDLED[MODEL], made)
-    cut.write_bytes(made.read_bytes()[:size])
-    done = command("serve", "--grpc-port", "0", "--model", str(cut))
+def test_damaged_files_are_one_clear_line_each(made: Path, tmp_path: Path) -> None:
+    files = [tmp_path / f"cut{size}.gguf" for size in (10, 4000, 4_000_000)]
+    for file in files:
+        file.write_bytes(made.read_bytes()[: int(file.stem.removeprefix("cut"))])
+    done = command("serve", "--grpc-port", "0", *(word for file in files for word in ("--model", str(file))))
     assert done.returncode == 1
-    assert "cut.gguf" in done.stderr
+    for file in files:
+        assert str(file) in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_silent_worker_is_replaced() -> None:
-    with llama_server("--model", MODEL, "--silence-limit", "4", slots=1) as server, opened("grpc", server) as face:
+    with (
+        llama_server("--model", MODEL, "--silence-limit", "3", slots=1, command="serve") as server,
+        opened("grpc", server) as face,
+    ):
         stream = face.stream(QUESTION, **ENDLESS)
         list(islice(stream, 2))
         (process,) = server.workers()
         process.suspend()
-        with pytest.raises(Refused, match="said nothing for 4 seconds"):
+        with pytest.raises(Refused, match="said nothing for 3 seconds"):
             list(stream)
         assert "Paris" in face.ask(QUESTION, **GREEDY).text
         assert server.workers() != [process]
 
 
-def test_a_model_that_cannot_be_loaded_again_is_unavailable_until_it_can(tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_loaded_again_is_unavailable_until_it_can(made: Path, tmp_path: Path) -> None:
     file, elsewhere = tmp_path / "model.gguf", tmp_path / "elsewhere.gguf"
-    convert(BUNDLED[MODEL], file)
+    shutil.copy(made, file)
     with (
         Glmserve("serve", "--model", str(file), "--context-length", "512") as server,
         grpc.insecure_channel(server.grpc_address) as channel,
@@ -331,7 +362,7 @@ def test_a_model_that_cannot_be_loaded_again_is_unavailable_until_it_can(tmp_pat
 
 
 def test_ctrl_c_lets_running_answers_end_and_leaves_nothing() -> None:
-    with llama_server("--model", MODEL, slots=2) as server, opened("grpc", server) as face:
+    with llama_server("--model", MODEL, slots=2, command="serve") as server, opened("grpc", server) as face:
         family = server.family()
         stream = face.stream(QUESTION, **ENDLESS, max_completion_tokens=1500)
         next(stream)
@@ -343,7 +374,7 @@ def test_ctrl_c_lets_running_answers_end_and_leaves_nothing() -> None:
 
 
 def test_nothing_outlives_a_server_that_is_killed() -> None:
-    with llama_server("--model", MODEL, slots=1) as server:
+    with llama_server("--model", MODEL, slots=1, command="serve") as server:
         family = server.family()
         server.signal(signal.SIGKILL)
         server.wait()
@@ -395,6 +426,12 @@ def test_what_smollm2_cannot_do_is_refused(smollm2: Glmserve, way: Way) -> None:
     with way(smollm2) as face:
         with pytest.raises(Refused, match="this model cannot give tools"):
             face.ask(HELLO, **SMOL, tools=[tool])
+        with pytest.raises(Refused, match="this model cannot give completions of a raw prompt"):
+            face.complete("Hello", **SMOL)
+        with pytest.raises(Refused, match=r"only llama\.cpp knows this model's tokens"):
+            face.tokenize(HELLO, model="smollm2")
+        with pytest.raises(Refused, match=r"only llama\.cpp knows this model's tokens"):
+            face.detokenize([1, 2], "smollm2")
         with pytest.raises(Refused, match="maximum context length is 512 tokens") as refused:
             face.ask([("user", "word " * 600)], **SMOL)
     assert refused.value.code == "context_length_exceeded"
