@@ -220,11 +220,14 @@ class HttpFace:
         self._client = openai.OpenAI(
             base_url=server.openai_url, api_key="none", max_retries=0, _strict_response_validation=True
         )
+        # For text completions the SDK's types know no chunk before the last, whose finish_reason is null.
+        self._lenient = openai.OpenAI(base_url=server.openai_url, api_key="none", max_retries=0)
         self._edge = server.edge_url
 
     def close(self) -> None:
         """Closes the connections."""
         self._client.close()
+        self._lenient.close()
 
     def ask(self, turns: Sequence[Turn], **parameters: Any) -> Reply:
         """See `Face.ask`."""
@@ -284,7 +287,7 @@ class HttpFace:
         """See `Face.complete_stream`."""
         reply = Reply()
         try:
-            with self._client.completions.create(
+            with self._lenient.completions.create(
                 prompt=prompt, stream=True, stream_options={"include_usage": True}, **_sdk(_older(parameters))
             ) as chunks:
                 reply.ignored = _listed(chunks.response.headers.get("x-glmserve-ignored"))

@@ -102,7 +102,7 @@ def test_a_stream_holds_the_reply_so_far(client: Any) -> None:
 def test_a_stream_is_plain_text_too(client: Any) -> None:
     with client.stream(QUESTION, **ENDLESS, max_completion_tokens=500) as stream:
         texts = list(stream.texts())
-    assert len(texts) > 5
+    assert len(texts) > 1
     assert "".join(texts) == stream.text
 
 

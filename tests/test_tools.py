@@ -272,7 +272,7 @@ def test_tools_that_make_no_sense_are_refused(face: Face, parameters: dict[str, 
 
 def test_a_deep_schema_is_refused(face: Face) -> None:
     deep = {"type": "function", "function": {"name": "f", "parameters": DEEP}}
-    with pytest.raises(Refused, match="nested") as refused:
+    with pytest.raises(Refused, match="nest") as refused:
         face.ask(QUESTION, model="plain", tools=[deep])
     assert refused.value.status == 400
 
