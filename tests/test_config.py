@@ -389,7 +389,7 @@ def test_the_example_has_every_key_and_can_be_used() -> None:
     assert config("--example")[0] == text
     assert tomllib.loads(text) == {}
     used = tomllib.loads(re.sub(r"^#(?=\S)", "", text, flags=re.MULTILINE))
-    assert {model["engine"] for model in used["models"]} == {"chatglm", "upstream", "scripted"}
+    assert {model["engine"] for model in used["models"]} == {"chatglm", "llama", "upstream", "scripted"}
 
 
 def test_the_example_without_its_signs_of_comments_is_a_configuration(tmp_path: Path) -> None:
