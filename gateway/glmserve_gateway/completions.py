@@ -33,13 +33,16 @@ class Prompts(NamedTuple):
     """They came as a list of prompts, even if there is one."""
 
 
+_IDS = {**token_ids.schema, "minItems": 1}
+
+
 @reads(
     {
         "anyOf": [
             string.schema,
             {"type": "array", "items": string.schema, "minItems": 1, "maxItems": MAX_COMPLETIONS},
-            token_ids.schema,
-            {"type": "array", "items": token_ids.schema, "minItems": 1, "maxItems": MAX_COMPLETIONS},
+            _IDS,
+            {"type": "array", "items": _IDS, "minItems": 1, "maxItems": MAX_COMPLETIONS},
         ]
     }
 )
