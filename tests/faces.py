@@ -283,7 +283,8 @@ class HttpFace:
         """See `Face.complete_stream`."""
         reply = Reply()
         try:
-            with self._client.completions.create(
+            loose = self._client.with_options()  # the SDK's type for chunks has no null for `finish_reason`
+            with loose.completions.create(
                 prompt=prompt, stream=True, stream_options={"include_usage": True}, **_sdk(_older(parameters))
             ) as chunks:
                 reply.ignored = _listed(chunks.response.headers.get("x-glmserve-ignored"))

@@ -61,7 +61,11 @@ SHOWN: list[dict[str, Any]] = [
     {"messages": CONVERSATION, "return_token_strs": True, "add_generation_prompt": True},
     {"messages": CONVERSATION, "tools": TOOLS, "continue_final_message": False},
 ]
-SEEDS_OF = {COMPLETIONS: PROMPTED, TOKENIZE: SHOWN, DETOKENIZE: [{"tokens": [72, 105]}, {"tokens": []}]}
+SEEDS_OF: dict[str, list[dict[str, Any]]] = {
+    COMPLETIONS: PROMPTED,
+    TOKENIZE: SHOWN,
+    DETOKENIZE: [{"tokens": [72, 105]}, {"tokens": []}],
+}
 
 
 class PieceChoice(CompletionChoice):
