@@ -37,12 +37,13 @@ _HEAD: Final = """# What becomes of a parameter
 
 Made by `make docs` from [the table of fields](../gateway/glmserve_gateway/fields.py) by which requests are read; `GET /v1/models/{id}` says the same of one model, in `glmserve.parameters`, and
 `ModelService.GetModel` in the contract's names. The whole form of a request is in `/openapi.json`, which the edge serves.
+`POST /v1/completions` has the same fields but for [a few](completions.md#post-v1completions).
 
 - **honoured**: the answer is as asked for. **passed on**: the upstream honours it, or refuses it.
 - **ignored**: the answer keeps its form without it, so it is left out, and named in the header `x-glmserve-ignored`, over gRPC in `ignored`. `--unsupported refuse` refuses it instead.
 - **refused**: the caller relies on it, so the answer is HTTP 400, over gRPC INVALID_ARGUMENT, naming the field.
 - **no effect**: taken, and changes no answer.
-- Two words: by the model. Pictures are seen by GLM-4V, tools called by ChatGLM3 and GLM-4, and by GGUF files whose template knows them.
+- Two words: by the model. Pictures are seen by GLM-4V, at Zhipu by models with a `v` in their names; tools are called by ChatGLM3, GLM-4 and GGUF files whose template knows them.
 - With `llama`, `strict` needs a `tool_choice` that names the function, unless the file has a template of its own ([llama.md](llama.md)).
 
 `null` is as good as absent, and so is a value that asks for nothing: `"n": 1`, `"presence_penalty": 0`, `"store": false`. Two names for one thing may both be given if they agree.

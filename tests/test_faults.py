@@ -114,7 +114,8 @@ def test_what_was_refused_is_not_kept(single: Glmserve, way: Way) -> None:
                 face.ask([("user", "x" * (20 << 20))], **GREEDY)
             if number == 1:
                 before = server.memory_info().rss
-        assert server.memory_info().rss - before < 100 << 20
+        # Kept, each would be there several times over, 700 MiB of them together; one that is being freed may still be.
+        assert server.memory_info().rss - before < 300 << 20
 
 
 def test_a_deadline_that_passes_in_the_queue_gives_the_place_back(single: Glmserve) -> None:

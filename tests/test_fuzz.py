@@ -8,16 +8,20 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
 from mutations import damaged, encoded, http_request, misshapen
+from openai.types import Completion, CompletionChoice
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from pydantic import BaseModel
 from running import MODEL, Glmserve
 from test_parameters import ASKS, FUNCTION, TOOLS
 
-PATHS = ("/v1/chat/completions", "/api/v2/chat/completions", "/api/paas/v4/chat/completions")
+CHATS = ("/v1/chat/completions", "/api/v2/chat/completions", "/api/paas/v4/chat/completions")
+COMPLETIONS, TOKENIZE, DETOKENIZE = TEXTS = ("/v1/completions", "/tokenize", "/detokenize")
+PATHS = (*CHATS, *TEXTS)
 CONVERSATION = [
     {"role": "system", "content": "You are Bob."},
     {"role": "developer", "content": [{"type": "text", "text": "Be short."}], "name": "Ann"},
@@ -44,6 +48,60 @@ SEEDS: list[dict[str, Any]] = [
     {"messages": "Hello!", "max_new_tokens": 1, "incremental": False, "conv_uid": "c", "stream": True},
     {"do_sample": False, "request_id": "mine", "tool_stream": True, "thinking": {"type": "disabled"}, "stream": True},
 ]
+PROMPTS: tuple[Any, ...] = ("Hello!", ["a", "b"], [72, 105], [[72], [105, 33]], [""])
+PROMPTED: list[dict[str, Any]] = [
+    *({"prompt": prompt} for prompt in PROMPTS),
+    {"prompt": ["a", [72]], "echo": True},
+    {"prompt": PROMPTS[1], "n": 2, "best_of": 2, "echo": True, "stream": True, "add_special_tokens": False},
+    {"prompt": PROMPTS[3], "echo": True, "stream": True, "stream_options": {"include_usage": True}, "logprobs": 1},
+    *({"prompt": "Hello!", **ask} for ask in ASKS.values() if "messages" not in ask),
+]
+SHOWN: list[dict[str, Any]] = [
+    {"prompt": "Hello!", "add_special_tokens": False, "return_token_strs": True},
+    {"messages": CONVERSATION, "return_token_strs": True, "add_generation_prompt": True},
+    {"messages": CONVERSATION, "tools": TOOLS, "continue_final_message": False},
+]
+SEEDS_OF: dict[str, list[dict[str, Any]]] = {
+    COMPLETIONS: PROMPTED,
+    TOKENIZE: SHOWN,
+    DETOKENIZE: [{"tokens": [72, 105]}, {"tokens": []}],
+}
+
+
+class PieceChoice(CompletionChoice):
+    """A choice that goes on, for which the SDK has no type of its own."""
+
+    finish_reason: Literal["stop", "length", "content_filter"] | None  # type: ignore[assignment]
+
+
+class CompletionPiece(Completion):
+    """An event of a stream."""
+
+    choices: list[PieceChoice]  # type: ignore[assignment]
+
+
+class Tokens(BaseModel, extra="forbid"):
+    """vLLM's answer to /tokenize."""
+
+    count: int
+    max_model_len: int
+    tokens: list[int]
+    token_strs: list[str] | None
+
+
+class Text(BaseModel, extra="forbid"):
+    """vLLM's answer to /detokenize."""
+
+    prompt: str
+
+
+KINDS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
+    **dict.fromkeys(CHATS, (ChatCompletion, ChatCompletionChunk)),
+    COMPLETIONS: (Completion, CompletionPiece),
+    TOKENIZE: (Tokens, Tokens),
+    DETOKENIZE: (Text, Text),
+}
+"""What a path answers with, and the chunks of its stream."""
 
 
 @pytest.fixture(scope="module")
@@ -61,18 +119,19 @@ def unharmed(server: Glmserve) -> Iterator[Glmserve]:
 
 def check(path: str, response: httpx.Response) -> None:
     """An answer in the SDK's types, or an error in the form of its API; nothing is the server's fault."""
+    whole, chunk = KINDS[path]
     status, kind = response.status_code, response.headers.get("content-type", "")
     assert 200 <= status < 300 or 400 <= status < 500 or status == 501, response.text
     if status >= 400:
         assert kind == "application/json"
         check_error(path, response.json())
     elif kind == "application/json":
-        ChatCompletion.model_validate_json(response.content, strict=True)
+        whole.model_validate_json(response.content, strict=True)
     else:
         *events, done = [line.removeprefix("data: ") for line in response.text.split("\n\n")[:-1]]
         assert done == "[DONE]"
         for event in events:
-            ChatCompletionChunk.model_validate_json(event, strict=True)
+            chunk.model_validate_json(event, strict=True)
 
 
 def check_error(path: str, body: Any) -> None:
@@ -113,18 +172,22 @@ def seeds(dice: random.Random) -> Iterator[tuple[str, dict[str, Any]]]:
     """Requests that are well or nearly so, without end."""
     while True:
         model = dice.choice([MODEL, "scripted", "scripted", "scripted"])
-        body = {"model": model, "messages": [{"role": "user", "content": "Hello!"}], **dice.choice(SEEDS)}
-        yield dice.choice(PATHS), body
+        path = dice.choice(PATHS)
+        said = {"messages": [{"role": "user", "content": "Hello!"}]} if path in CHATS else {}
+        yield path, {"model": model, **said, **dice.choice(SEEDS_OF.get(path, SEEDS))}
 
 
-def limited(body: dict[str, Any]) -> dict[str, Any]:
+def limited(path: str, body: dict[str, Any]) -> dict[str, Any]:
     """The body with a limit, so that no mutation makes a model talk for long."""
-    return {**body, "max_completion_tokens": 2, "max_tokens": None, "max_new_tokens": None}
+    limits = {"max_completion_tokens": 2, "max_tokens": None, "max_new_tokens": None}
+    if path == COMPLETIONS:
+        limits |= {"max_completion_tokens": None, "max_tokens": 2}
+    return {**body, **limits}
 
 
 async def test_misshapen_requests_are_answered_or_refused(unharmed: Glmserve) -> None:
     dice = random.Random(1)
-    shaped = ((path, encoded(limited(misshapen(body, dice)), dice)) for path, body in seeds(dice))
+    shaped = ((path, encoded(limited(path, misshapen(body, dice)), dice)) for path, body in seeds(dice))
     seen = await post_all(unharmed, islice(shaped, 2500))
     assert seen[200] > 100
     assert seen[400] > 1000
@@ -132,7 +195,7 @@ async def test_misshapen_requests_are_answered_or_refused(unharmed: Glmserve) ->
 
 async def test_damaged_bytes_are_refused(unharmed: Glmserve) -> None:
     dice = random.Random(2)
-    broken = ((path, damaged(encoded(limited(body), dice), dice)) for path, body in seeds(dice))
+    broken = ((path, damaged(encoded(limited(path, body), dice), dice)) for path, body in seeds(dice))
     seen = await post_all(unharmed, islice(broken, 1500))
     assert seen[400] > 1000
 

@@ -33,13 +33,16 @@ class Prompts(NamedTuple):
     """They came as a list of prompts, even if there is one."""
 
 
+_IDS = {**token_ids.schema, "minItems": 1}
+
+
 @reads(
     {
         "anyOf": [
             string.schema,
             {"type": "array", "items": string.schema, "minItems": 1, "maxItems": MAX_COMPLETIONS},
-            token_ids.schema,
-            {"type": "array", "items": token_ids.schema, "minItems": 1, "maxItems": MAX_COMPLETIONS},
+            _IDS,
+            {"type": "array", "items": _IDS, "minItems": 1, "maxItems": MAX_COMPLETIONS},
         ]
     }
 )
@@ -68,6 +71,13 @@ _FOR_MESSAGES = unsupported("it goes with messages, at /v1/chat/completions")
 
 FIELDS = with_fields(
     Field("prompt", Fate.ANSWER, prompts, "A text, a list of texts, a list of token ids, or a list of such lists"),
+    Field(
+        "max_tokens",
+        "max_completion_tokens",
+        count(least=1),
+        "The most tokens of each text: 16 if absent, as many as fit if null",
+    ),
+    Field("n", "n", count(least=1, most=MAX_COMPLETIONS), "How many texts for each prompt"),
     Field("echo", Fate.ANSWER, boolean, "`true`: begin each text with its prompt"),
     Field("best_of", Fate.ANSWER, count(least=1), "Must be the same as `n`"),
     Field("add_special_tokens", Fate.ANSWER, boolean, "Whether a text gets the tokens that the family puts around one"),

@@ -5,42 +5,57 @@ The edge serves it as a file that `make docs` writes.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
-from glmserve_gateway import dbgpt, zhipu
+from glmserve_gateway import completions, dbgpt, tokens, zhipu
 from glmserve_gateway.fields import FIELDS, Fate, Field
 from glmserve_gateway.values import Schema
 
+
+class _Request(NamedTuple):
+    fields: Sequence[Field]
+    required: Sequence[str]
+    """One of these must be there."""
+
+
 _REQUESTS = {
-    "ChatCompletionRequest": FIELDS,
-    "DbgptChatCompletionRequest": dbgpt.FIELDS,
-    "ZhipuChatCompletionRequest": zhipu.FIELDS,
+    "ChatCompletionRequest": _Request(FIELDS, ("messages",)),
+    "DbgptChatCompletionRequest": _Request(dbgpt.FIELDS, ("messages",)),
+    "ZhipuChatCompletionRequest": _Request(zhipu.FIELDS, ("messages",)),
+    "CompletionRequest": _Request(completions.FIELDS, ("prompt",)),
+    "TokenizeRequest": _Request(tokens.FIELDS, ("prompt", "messages")),
+    "DetokenizeRequest": _Request(tokens.DETOKENIZE_FIELDS, ("tokens",)),
 }
-_NEEDED = ("messages",)
 
 
 def description() -> dict[str, Any]:
     """The whole description."""
     made: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("openapi.yaml").read_text(encoding="utf-8"))
-    made["components"]["schemas"] |= {name: _request(fields) for name, fields in _REQUESTS.items()}
+    made["components"]["schemas"] |= {name: _schema(request) for name, request in _REQUESTS.items()}
     return made
 
 
-def _request(fields: Sequence[Field]) -> Schema:
-    properties = {field.name: _property(field) for field in fields if field.target is not Fate.REFUSED}
-    refused = [field.name for field in fields if field.target is Fate.REFUSED]
+def _schema(request: _Request) -> Schema:
+    fields = [field for field in request.fields if field.target is not Fate.REFUSED]
+    refused = [field.name for field in request.fields if field.target is Fate.REFUSED]
     return {
         "type": "object",
-        "description": f"Refused: {', '.join(refused)}.",
-        "properties": properties,
-        "required": list(_NEEDED),
+        **({"description": f"Refused: {', '.join(refused)}."} if refused else {}),
+        "properties": {field.name: _property(field, null=[field.name] != [*request.required]) for field in fields},
+        **_needed(request.required),
     }
 
 
-def _property(field: Field) -> Schema:
-    schema = field.read.schema if field.name in _NEEDED else _nullable(field.read.schema)
+def _needed(names: Sequence[str]) -> Schema:
+    if len(names) == 1:
+        return {"required": [*names]}
+    return {"oneOf": [{"required": [name], "properties": {name: {"not": {"type": "null"}}}} for name in names]}
+
+
+def _property(field: Field, *, null: bool) -> Schema:
+    schema = _nullable(field.read.schema) if null else field.read.schema
     return {**schema, "description": f"{field.about}."}
 
 

@@ -13,7 +13,7 @@ from glmserve_gateway.values import Reader, boolean, reads, string, token_ids
 def only(wanted: bool, reason: str) -> Reader[None]:
     """A boolean that has one value here."""
 
-    @reads({"type": "boolean", "const": wanted})
+    @reads({"type": "boolean", "enum": [wanted]})
     def read(value: Json, path: str) -> None:
         if boolean(value, path) is not wanted:
             raise Unsupported(f"{path} must be {str(wanted).lower()}: {reason}", path)
@@ -43,6 +43,12 @@ FIELDS = with_fields(
 )
 """The fields of conversations, and vLLM's for showing tokens."""
 
+DETOKENIZE_FIELDS = (
+    Field("model", "model", string, "The id or an alias of a model. May be left out if the server has only one"),
+    Field("tokens", "token_ids", token_ids, "Token ids, shown as one text"),
+)
+"""vLLM's for showing what tokens stand for; the targets are in `DetokenizeRequest`."""
+
 
 def parse_tokenize(data: bytes) -> token_pb2.TokenizeRequest:
     """Reads a text or a conversation. Raises `InvalidRequest`."""
@@ -58,12 +64,14 @@ def parse_tokenize(data: bytes) -> token_pb2.TokenizeRequest:
 def parse_detokenize(data: bytes) -> token_pb2.DetokenizeRequest:
     """Reads token ids. Raises `InvalidRequest`."""
     body = decode(data)
-    if (tokens := body.get("tokens")) is None:
+    read = {
+        str(field.target): field.read(value, field.name)
+        for field in DETOKENIZE_FIELDS
+        if (value := body.get(field.name)) is not None
+    }
+    if "token_ids" not in read:
         raise InvalidRequest("tokens is required", "tokens")
-    model = body.get("model")
-    return token_pb2.DetokenizeRequest(
-        model="" if model is None else string(model, "model"), token_ids=token_ids(tokens, "tokens")
-    )
+    return token_pb2.DetokenizeRequest(**read)
 
 
 def tokenized(response: token_pb2.TokenizeResponse, *, texts: bool) -> bytes:

@@ -102,7 +102,7 @@ def count(*, least: int, most: int = UINT32_MAX) -> Reader[int]:
     return read
 
 
-@reads({"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": UINT32_MAX}, "minItems": 1})
+@reads({"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": UINT32_MAX}})
 def token_ids(value: Json, path: str) -> list[int]:
     """A list of token ids, which can be long."""
     ids = items(value, path)

@@ -93,12 +93,19 @@ def held_out_wordings(phrases: tuple[str, ...]) -> frozenset[str]:
 
 
 class Source:
-    """Random choices of one conversation, restricted to one side of the split."""
+    """Random choices of one conversation, restricted to one side of the split.
 
-    def __init__(self, rng: random.Random, *, new_values: bool = False, new_wording: bool = False) -> None:
+    ``functions`` are ``any`` in training, which makes names up as well; ``known``, with names as programs
+    have them and training knows them; or ``new``, with names that training does not have.
+    """
+
+    def __init__(
+        self, rng: random.Random, *, new_values: bool = False, new_wording: bool = False, functions: str = "any"
+    ) -> None:
         self.rng = rng
         self.new_values = new_values
         self.new_wording = new_wording
+        self.functions = functions
 
     def chance(self, probability: float) -> bool:
         """Return True with the given probability."""
@@ -111,6 +118,10 @@ class Source:
     def value(self, words: Words) -> str:
         """Return a value of this side of the split."""
         return self.rng.choice(words.held_out if self.new_values and words.held_out else words.train)
+
+    def name(self, words: Words) -> str:
+        """Return a name of a function or a parameter of this side of the split."""
+        return self.rng.choice(words.held_out if self.functions == "new" and words.held_out else words.train)
 
     def say(self, phrases: tuple[str, ...], **slots: object) -> str:
         """Return one clean wording with its slots filled."""

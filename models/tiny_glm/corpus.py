@@ -23,12 +23,13 @@ MIX: tuple[tuple[Maker, float], ...] = (
     (system_prompt.make, 25),
     (counting.make, 9),
     (unknown.make, 8),
-    (tool_calls.make_call, 10),
-    (tool_calls.make_answer, 14),
-    (tool_calls.make_two, 5),
-    (tool_calls.make_plain, 5),
-    (tool_calls.make_weather, 4),
+    (tool_calls.make_call, 26),
+    (tool_calls.make_answer, 16),
+    (tool_calls.make_two, 12),
+    (tool_calls.make_plain, 7),
+    (tool_calls.make_weather, 8),
 )
+CALLING = (tool_calls.make_call, tool_calls.make_two, tool_calls.make_weather)
 SINGLE_TURN = (smalltalk.make, identity.make, facts.make, repeat.make, counting.make, unknown.make, memory.make_telling)
 
 
@@ -67,16 +68,22 @@ def stream(seed: int):
 
 
 def held_out_set(kind: str, *, per_skill: int, seed: int = 2026) -> dict[str, list[Conversation]]:
-    """Return ``per_skill`` conversations per skill; ``kind`` is ``values``, ``wording`` or ``training``.
+    """Return ``per_skill`` conversations per skill; ``kind`` is ``values``, ``wording``, ``functions`` or ``training``.
 
     In ``values`` the slots hold values that training never saw, in ``wording`` the question
-    under test is put in a way that training never used, in ``training`` both are known.
+    under test is put in a way that training never used, in ``functions`` the names of functions and
+    parameters are new or made up, and so are the values; in ``training`` all are known.
     """
-    if kind not in ("values", "wording", "training"):
-        raise ValueError(f"kind must be values, wording or training, got {kind!r}")
-    source = Source(random.Random(f"{seed}/{kind}"), new_values=kind == "values", new_wording=kind == "wording")
+    if kind not in ("values", "wording", "functions", "training"):
+        raise ValueError(f"kind must be values, wording, functions or training, got {kind!r}")
+    source = Source(
+        random.Random(f"{seed}/{kind}"),
+        new_values=kind in ("values", "functions"),
+        new_wording=kind == "wording",
+        functions="new" if kind == "functions" else "known",
+    )
     found: dict[str, list[Conversation]] = {}
-    makers = [maker for maker, _ in MIX if maker is not memory.make_telling]
+    makers = CALLING if kind == "functions" else [maker for maker, _ in MIX if maker is not memory.make_telling]
     for maker in makers:
         for _ in range(per_skill * 20):
             talk = in_context(source, maker(source))

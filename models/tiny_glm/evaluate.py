@@ -10,7 +10,7 @@ from .conversation import Conversation, Turn
 from .served import ServedModel, use_one_thread
 from .tools import PREAMBLE
 
-KINDS = ("values", "wording")
+KINDS = ("values", "wording", "functions")
 # These are learned by heart: no value can be held out, so their first figure is for trained wordings in new mixes.
 CLOSED = {"small talk", "identity", "facts", "sums to ten", "not told", "language", "one word"}
 
@@ -46,11 +46,16 @@ def accuracy(model: ServedModel, kind: str, *, per_skill: int, failures: int) ->
 
 def table(results: dict[str, dict[str, tuple[int, int]]]) -> str:
     """Return the results as a Markdown table."""
-    lines = ["| skill | " + " | ".join(f"held-out {kind}" for kind in results) + " |", "|---|" + "---:|" * len(results)]
+    lines = [
+        "| skill | "
+        + " | ".join(f"held-out {kind}" if kind != "functions" else "new functions" for kind in results)
+        + " |",
+        "|---|" + "---:|" * len(results),
+    ]
     skills = list(next(iter(results.values())))
     lines += [
         f"| {skill}{' †' if skill in CLOSED else ''} | "
-        + " | ".join(_cell([result[skill]]) for result in results.values())
+        + " | ".join(_cell([result[skill]]) if skill in result else "" for result in results.values())
         + " |"
         for skill in skills
     ]

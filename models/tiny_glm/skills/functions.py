@@ -111,7 +111,7 @@ FAMILIES = load()
 
 def pick(source: Source, count: int) -> list[Family]:
     """Return different families; the made-up ones may come more than once."""
-    pool = list(FAMILIES.values())
+    pool = [one for one in FAMILIES.values() if source.functions != "known" or one.wording not in MADE_UP]
     chosen: list[Family] = []
     while len(chosen) < count:
         one = source.rng.choices(pool, [family.weight for family in pool])[0]
@@ -130,13 +130,15 @@ def claimed(functions: list[Function], question: str) -> bool:
 
 def declare(source: Source, family: Family, *, chinese: bool) -> Function:
     """Return a function of the family, its names, parameters and descriptions chosen."""
-    noun = source.value(NOUNS_ZH if chinese else NOUNS) if family.wording == "lookup" else ""
+    noun = source.name(NOUNS_ZH if chinese else NOUNS) if family.wording == "lookup" else ""
     name, about = _name_and_description(source, family, noun)
     keys: dict[str, str] = {}
     for slot, one in family.slots.items():
         if one.needed or source.chance(0.3 if one.options else 0.12):
-            key = source.value(one.keys)
-            if source.chance(0.7 if family.wording in ("odd one", "odd two") else 0 if source.new_values else 0.2):
+            key = source.name(one.keys)
+            if source.chance(
+                0.7 if family.wording in ("odd one", "odd two") else 0.2 if source.functions == "any" else 0
+            ):
                 key = words.odd_word(source.rng, capital=False)
             keys[slot] = key if key not in keys.values() else f"{key}_{slot}"
     required = tuple(
@@ -161,8 +163,8 @@ def _name_and_description(source: Source, family: Family, noun: str) -> tuple[st
         return name, about.format(plain) if source.chance(0.7) else ""
     if not family.names.train:
         return odd, ""
-    name = source.value(family.names)
-    if not source.new_values and source.chance(0.4):
+    name = source.name(family.names)
+    if source.functions == "any" and source.chance(0.4):
         name = _altered(source, name)
     return name, source.choice(family.about) if source.chance(0.75) else ""
 

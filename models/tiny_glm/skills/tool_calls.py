@@ -171,7 +171,9 @@ def make_two(source: Source) -> Conversation:
     def ending(source: Source, declared: list[Function], chinese: bool) -> list[Turn]:
         return ask_twice(source, declared, chinese=chinese).called()
 
-    return conversation(source, "two calls", ending)
+    talk = conversation(source, "two calls", ending)
+    talk.skill = "other calls" if len(talk.split()[1]) < 2 else talk.skill  # free texts are asked for one at a time
+    return talk
 
 
 def make_plain(source: Source) -> Conversation:
