@@ -144,7 +144,7 @@ class HttpWire:
             async with self._client.stream(method, self._url(path), **_content(json), params=params) as response:
                 begun = True
                 yield response
-        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, ssl.SSLError) as error:
             raise self._lost(error, begun) from None
 
     def _url(self, path: str) -> httpx.URL:
