@@ -13,7 +13,7 @@ import pytest
 from paintings import encoded, painted
 from running import COMMAND, MODEL, Glmserve
 from terminal import CTRL_C, Terminal
-from upstreams import DONE, HEAD, HELLO, Upstream, chunk, failure, usage
+from upstreams import DONE, HEAD, HELLO, Upstream, answer, chunk, failure, usage
 
 
 def run(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -130,12 +130,19 @@ def test_models_of_a_foreign_server_fit_the_terminal_and_do_not_command_it() -> 
 
 
 def test_tokens_are_counted(server: Glmserve) -> None:
-    flags = ["--model", MODEL, "--grpc", server.grpc_address]
-    assert re.fullmatch(r"\d+ of 2048\n", run("tokens", "Hello!", *flags).stdout)
-    count = json.loads(run("tokens", "-", "--json", *flags, input="Hello!").stdout)
-    assert count["prompt_tokens"] == len(count["token_ids"])
-    refused = run("tokens", "Hello!", "--url", server.openai_url)
-    assert (refused.returncode, "gRPC alone" in refused.stderr) == (1, True)
+    counts = []
+    for where in (["--grpc", server.grpc_address], ["--url", server.openai_url]):
+        flags = ["--model", MODEL, *where]
+        assert re.fullmatch(r"\d+ of 2048\n", run("tokens", "Hello!", *flags).stdout)
+        counts.append(json.loads(run("tokens", "-", "--json", *flags, input="Hello!").stdout))
+    assert counts[0] == counts[1]
+    assert counts[0]["prompt_tokens"] == len(counts[0]["token_ids"])
+
+
+def test_tokens_are_not_counted_by_servers_that_have_no_way_to() -> None:
+    with Upstream(answer("404 Not Found")) as upstream:
+        refused = run("tokens", "Hello!", "--model", "any", "--url", upstream.url)
+    assert (refused.returncode, "has no /tokenize" in refused.stderr) == (1, True)
 
 
 def test_what_fails_is_one_line_and_a_status(where: list[str]) -> None:

@@ -34,8 +34,14 @@ async def decoders() -> AsyncIterator[Decoders]:
 
 def processes() -> list[psutil.Process]:
     """The decoders that live."""
-    children = psutil.Process().children()
-    return [child for child in children if "glmserve_server.images.decoder" in child.cmdline()]
+    return [child for child in psutil.Process().children() if is_decoder(child)]
+
+
+def is_decoder(process: psutil.Process) -> bool:
+    try:
+        return "glmserve_server.images.decoder" in process.cmdline()
+    except psutil.NoSuchProcess:  # it ended meanwhile, or waits to be collected
+        return False
 
 
 async def decoded(decoders: Decoders, data: bytes) -> Image.Image:

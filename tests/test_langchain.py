@@ -89,5 +89,4 @@ class TestEmbedded(Standard):
     test_tool_calling = beyond_it(Standard.test_tool_calling)
     test_tool_calling_async = beyond_it(Standard.test_tool_calling_async)
     test_tool_calling_with_no_arguments = beyond_it(Standard.test_tool_calling_with_no_arguments)
-    test_tool_choice = beyond_it(Standard.test_tool_choice)
     test_unicode_tool_call_integration = beyond_it(Standard.test_unicode_tool_call_integration)

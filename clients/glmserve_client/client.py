@@ -24,8 +24,8 @@ class AsyncClient:
     """A server, over gRPC or HTTP.
 
     `AsyncClient("grpc://127.0.0.1:50051")`, `AsyncClient("http://127.0.0.1:8080/v1")`; `grpcs` and `https` are
-    encrypted. Everything is the same over both wires but `count_tokens` (gRPC alone), `get` and its like (HTTP alone),
-    and what `models` tells. It connects at its first call and belongs to the event loop of that call.
+    encrypted. Everything is the same over both wires but `get` and its like (HTTP alone) and what `models`
+    tells. It connects at its first call and belongs to the event loop of that call.
 
     Every call takes the arguments of `Limits`, chats those of `Parameters` too. It raises errors of
     `glmserve_client.errors` alone, and `TypeError` for an argument that does not exist.
@@ -70,7 +70,7 @@ class AsyncClient:
     async def count_tokens(
         self, messages: Messages, *, include_token_ids: bool = False, **parameters: Unpack[Parameters]
     ) -> TokenCount:
-        """The size of a conversation as the model would read it. Over HTTP: `NotSupported`."""
+        """The size of a conversation as the model would read it. `NotSupported` by servers without `/tokenize`."""
         asked, limits = split(messages, parameters)
         return await self._call(
             lambda left: self._wire.count_tokens(asked, include_token_ids=include_token_ids, left=left), limits

@@ -85,7 +85,7 @@ def models(server: Server, as_json: Json = False) -> None:
 
 @grouped
 def tokens(question: Question, server: Server, as_json: Json = False) -> None:
-    """Count the tokens of a question as the model would read it, over gRPC.
+    """Count the tokens of a question as the model would read it.
 
     Exit status: 0 counted, 1 the server refused or failed, 2 wrong usage, 130 interrupted.
     """

@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from glmserve_client.errors import InvalidAnswer
-from glmserve_client.model import Capabilities, Model
+from glmserve_client.model import Capabilities, Model, TokenCount
 from glmserve_client.reply import (
     Choice,
     Delta,
@@ -131,6 +131,12 @@ class _Models(BaseModel):
     data: list[_Model]
 
 
+class _Tokens(BaseModel):
+    count: Annotated[int, Field(ge=0)]
+    max_model_len: int | None = None
+    tokens: list[int] = []
+
+
 def reply(data: bytes, ignored: tuple[str, ...]) -> Reply:
     """A whole answer. Raises `InvalidAnswer`."""
     read = _read(_Completion, data)
@@ -162,6 +168,16 @@ def events(data: str, *, first: bool, ignored: tuple[str, ...]) -> list[Event]:
 def models(data: bytes) -> list[Model]:
     """The list of models. Raises `InvalidAnswer`."""
     return [one.made() for one in _read(_Models, data).data]
+
+
+def token_count(data: bytes, *, include_token_ids: bool) -> TokenCount:
+    """The answer of `/tokenize`. Raises `InvalidAnswer`."""
+    answer = _read(_Tokens, data)
+    return TokenCount(
+        prompt_tokens=answer.count,
+        context_length=answer.max_model_len or 0,
+        token_ids=tuple(answer.tokens) if include_token_ids else (),
+    )
 
 
 def _read(kind: type[_M], data: bytes) -> _M:

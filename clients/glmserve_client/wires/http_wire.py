@@ -21,7 +21,9 @@ from glmserve_client.errors import (
     ConnectionFailed,
     GlmserveError,
     InvalidAnswer,
+    NotFound,
     NotSupported,
+    UnknownModel,
 )
 from glmserve_client.model import Model, TokenCount
 from glmserve_client.reply import Event, Reply
@@ -87,8 +89,14 @@ class HttpWire:
             return http_answer.models(await _json_body(response))
 
     async def count_tokens(self, body: Body, *, include_token_ids: bool, left: float) -> TokenCount:  # noqa: ARG002 (as above)
-        """See `Wire.count_tokens`: OpenAI's API has no such path."""
-        raise NotSupported(f"tokens are counted over gRPC alone; {self._address.url} is HTTP")
+        """See `Wire.count_tokens`: `/tokenize`, which this project's edge and vLLM have, and OpenAI's API has not."""
+        try:
+            async with self._answer("POST", "/tokenize", json=body) as response:
+                return http_answer.token_count(await _json_body(response), include_token_ids=include_token_ids)
+        except UnknownModel:
+            raise
+        except NotFound:
+            raise NotSupported(f"the server at {self._address.url} counts no tokens: it has no /tokenize") from None
 
     async def health(self, *, left: float) -> bool:
         """See `Wire.health`: the edge's `/readyz`, or whether models are listed where there is no such path."""
@@ -136,7 +144,7 @@ class HttpWire:
             async with self._client.stream(method, self._url(path), **_content(json), params=params) as response:
                 begun = True
                 yield response
-        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, ssl.SSLError) as error:
             raise self._lost(error, begun) from None
 
     def _url(self, path: str) -> httpx.URL:

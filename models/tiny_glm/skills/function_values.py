@@ -17,7 +17,10 @@ LANGUAGES = wordings.words(
 )
 LANGUAGES_ZH = wordings.words("英语 法语 德语 日语 韩语 俄语 西班牙语 中文 意大利语")
 SYMBOLS = ("AAPL", "GOOG", "MSFT", "TSLA", "AMZN", "NVDA", "IBM")
-FAMOUS = wordings.words("San_Francisco San_Francisco Paris London Tokyo Beijing Shanghai Rome Berlin Boston New_York")
+FAMOUS = wordings.words(
+    """San_Francisco San_Francisco Paris London Tokyo Beijing Shanghai Rome Berlin Boston New_York
+    San_Francisco,_CA San_Francisco,_CA New_York,_NY Boston,_MA Paris,_France Tokyo,_Japan London,_UK"""
+)
 FAMOUS_ZH = wordings.words("北京 上海 广州 深圳 东京 巴黎")
 ROOMS = Words(
     "kitchen|bedroom|bathroom|living room|hall|garage|office|garden|cellar|attic|hallway|dining room|nursery",

@@ -6,6 +6,7 @@ Certificates are verified. No proxies or credentials are taken from the environm
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -119,7 +120,7 @@ class UpstreamClient:
                     yield frame.data
         except TimeoutError:
             raise errors.silent(self._timeout) from None
-        except (httpx.HTTPError, httpx.StreamError, TooMuch):
+        except (httpx.HTTPError, httpx.StreamError, ssl.SSLError, TooMuch):
             raise errors.cut() from None
 
     @contextlib.asynccontextmanager
@@ -136,7 +137,7 @@ class UpstreamClient:
             raise Lost(errors.unreachable(), down=True) from None
         except (TimeoutError, httpx.TimeoutException):
             raise errors.silent(seconds) from None
-        except httpx.HTTPError:
+        except (httpx.HTTPError, ssl.SSLError):  # an alert may come where httpx expects none
             raise Lost(errors.unreachable(), again=True) from None
         try:
             if response.headers.get("content-encoding", "identity") != "identity":
@@ -151,7 +152,7 @@ class UpstreamClient:
                 return await response.aread()
         except TimeoutError:
             raise errors.silent(seconds) from None
-        except (httpx.HTTPError, httpx.StreamError):
+        except (httpx.HTTPError, httpx.StreamError, ssl.SSLError):
             raise Lost(errors.unreachable()) from None
         except TooMuch:
             raise Lost(errors.unreadable()) from None
