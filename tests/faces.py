@@ -11,6 +11,7 @@ import client_ways
 import grpc
 import httpx
 import openai
+import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from openai.types.chat import ChatCompletionChunk
@@ -488,6 +489,9 @@ def _http_refused(error: openai.APIStatusError) -> Refused:
 
 WAYS = (("grpc", "direct"), ("http", "direct"), *client_ways.ROUTES)
 """Ways to a model: those of `chatting`, and whether straight or through a server that has it upstream."""
+
+BATCHED_WAYS = [pytest.param((wire, "batched"), marks=pytest.mark.llama) for wire in ("grpc", "http")]
+"""The same to a model that llama.cpp runs."""
 
 
 @contextmanager

@@ -7,15 +7,24 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import grpc
 import psutil
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 COMMAND = Path(sys.executable).with_name("glmserve")
 MODEL = "tiny-glm4"
 SEEING = "tiny-glm4v"
+BATCHED = pytest.param("batched", marks=pytest.mark.llama)
+"""The fixture `batched`, where a test has it beside others."""
+
+_WORKERS = {f"glmserve_server.engines.{engine}.worker" for engine in ("chatglm", "llama")}
 
 
 class Glmserve:
@@ -32,8 +41,9 @@ class Glmserve:
         self._process = subprocess.Popen(
             [COMMAND, command, *ports, "--ready-file", str(ready_file), *arguments],
             stderr=subprocess.PIPE,
+            # no configuration that happens to lie here, and no file that another test has made
+            env={**os.environ, "GLMSERVE_CONFIG": "", "XDG_CACHE_HOME": self._folder.name},
             text=True,
-            env={**os.environ, "GLMSERVE_CONFIG": ""},  # none that happens to lie here
             start_new_session=True,
         )
         self._lines: list[str] = []
@@ -78,7 +88,7 @@ class Glmserve:
 
     def workers(self) -> list[psutil.Process]:
         """The processes that run models."""
-        return [process for process in self.family() if "glmserve_server.engines.chatglm.worker" in process.cmdline()]
+        return [process for process in self.family() if _WORKERS.intersection(process.cmdline())]
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to the server alone."""
@@ -116,3 +126,18 @@ class Glmserve:
 def relayed(server: Glmserve, *models: str) -> Glmserve:
     """A server that has some models of another one as its upstream."""
     return Glmserve("up", *(flag for model in models for flag in ("--upstream", f"{model}={server.openai_url}")))
+
+
+def llama_server(*arguments: str, slots: int = 4, command: str = "up") -> Glmserve:
+    """A server whose models are run by llama.cpp."""
+    pytest.importorskip("xllamacpp", reason="left out: llama.cpp is not installed")
+    models = [Path(value).stem for flag, value in pairwise(arguments) if flag == "--model" and value != "scripted"]
+    settings = [f"models.{name}.{setting}" for name in models for setting in ("engine=llama", f"slots={slots}")]
+    return Glmserve(command, *arguments, *(word for setting in settings for word in ("--set", setting)))
+
+
+def health_of(channel: grpc.Channel, service: str) -> Iterator[str]:
+    """The names of a service's statuses, as they change."""
+    watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=service))  # type: ignore[attr-defined]
+    for response in watch:
+        yield health_pb2.HealthCheckResponse.ServingStatus.Name(response.status)

@@ -11,8 +11,7 @@ import httpx
 import pytest
 from faces import Face, Refused
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from running import COMMAND, Glmserve
-from test_faults import health_of
+from running import COMMAND, Glmserve, health_of
 from upstreams import Upstream
 
 from glmserve.v1 import message_pb2

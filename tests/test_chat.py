@@ -5,17 +5,18 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from faces import WAYS, Face, Refused, Reply, chatting
+from faces import BATCHED_WAYS, WAYS, Face, Refused, Reply, chatting
 from running import MODEL
 
 GREEDY = {"model": MODEL, "temperature": 0}
 
 
-@pytest.fixture(params=WAYS, ids="-".join)
+@pytest.fixture(params=[*WAYS, *BATCHED_WAYS], ids="-".join)
 def face(request: pytest.FixtureRequest) -> Iterator[Face]:
-    """Both ways to a server that runs the model, and to one that has it from there."""
+    """Both ways to a server that runs the model, to one that has it from there, and to one with llama.cpp."""
     name, route = request.param
-    with chatting(name, request.getfixturevalue("server" if route == "direct" else "relay")) as way:
+    servers = {"direct": "server", "relayed": "relay", "batched": "batched"}
+    with chatting(name, request.getfixturevalue(servers[route])) as way:
         yield way
 
 
@@ -156,7 +157,6 @@ def test_an_unknown_model_is_not_found(face: Face) -> None:
         ({"n": 129}, "n"),
         ({"n": 9}, "n"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
-        ({"logprobs": True}, "logprobs"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(face: Face, parameters: dict[str, object], param: str) -> None:
@@ -166,12 +166,21 @@ def test_what_cannot_be_is_refused_by_name(face: Face, parameters: dict[str, obj
         assert (refused.value.status, refused.value.param) == (400, param)
 
 
+@pytest.mark.parametrize("face", WAYS, ids="-".join, indirect=True)  # llama.cpp can
+def test_what_the_engine_cannot_do_is_refused_by_name(face: Face) -> None:
+    for call in (face.ask, partial(whole, face)):
+        with pytest.raises(Refused, match="logprobs") as refused:
+            call([("user", "Hello!")], model=MODEL, logprobs=True)
+        assert (refused.value.status, refused.value.param) == (400, "logprobs")
+
+
 def test_no_messages_are_refused(face: Face) -> None:
     with pytest.raises(Refused, match="messages must hold") as refused:
         face.ask([], model=MODEL)
     assert (refused.value.status, refused.value.param) == (400, "messages")
 
 
+@pytest.mark.parametrize("face", WAYS, ids="-".join, indirect=True)
 def test_preferences_that_cannot_be_honoured_are_ignored_and_named(face: Face) -> None:
     turns = [("user", "Hello!")]
     wishes = {"presence_penalty": 1.2, "seed": 7, "min_p": 0.1, "top_k": 3}

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ import grpc
 import httpx
 import openai
 import pytest
-from faces import Face, Refused, opened
+from faces import Face, Refused, Reply, opened
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from running import MODEL, Glmserve
+from running import BATCHED, MODEL, Glmserve
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest, Prompt, Reasoning, ResponseFormat, TokenIds
 from glmserve.v1.chat_pb2_grpc import ChatServiceStub
@@ -33,9 +34,9 @@ QUESTION = [("user", "What is the capital of France?")]
 ANSWER = "The capital of France is Paris."
 
 
-@pytest.fixture(params=["server", "relay"])
+@pytest.fixture(params=["server", "relay", BATCHED])
 def both(request: pytest.FixtureRequest) -> Glmserve:
-    """The server with the models, and the one that has it as its upstream."""
+    """The server with the models, the one that has it as its upstream, and the one with llama.cpp."""
     return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
 
 
@@ -93,6 +94,7 @@ def test_the_scripted_engine_says_a_prompt_again(any_face: Face) -> None:
     assert any_face.complete("", model="scripted").text == ""
 
 
+@pytest.mark.parametrize("both", ["server", "relay"], indirect=True)  # llama.cpp honours them
 def test_preferences_are_ignored_and_named(any_face: Face) -> None:
     reply = any_face.complete("x", model=MODEL, seed=7, presence_penalty=1.0, max_completion_tokens=2)
     assert reply.ignored == ["presence_penalty", "seed"]
@@ -118,7 +120,6 @@ REFUSED = [
     pytest.param([5] * 2048, {"model": MODEL}, "prompt", "prompt has 2048 tokens", id="too many tokens"),
     pytest.param("x" * 4096, {"model": "scripted"}, "prompt", "4096 tokens", id="too long for a script"),
     pytest.param("", {"model": MODEL, "add_special_tokens": False}, "prompt", "at least one token", id="nothing"),
-    pytest.param("x", {"model": MODEL, "logprobs": 1}, "logprobs", "log probabilities", id="logprobs"),
     pytest.param("x", {"model": MODEL, "n": 9}, "n", "at most 8", id="n"),
     pytest.param("x", {"model": MODEL, "temperature": 3}, "temperature", "between 0 and 2", id="temperature"),
 ]
@@ -133,6 +134,19 @@ def test_what_cannot_be_is_refused_by_name(
     assert (caught.value.status, caught.value.param) == (400, param)
     with pytest.raises(Refused, match=message):
         list(any_face.complete_stream(prompt, **options))
+
+
+@pytest.mark.parametrize("both", ["server", "relay"], indirect=True)  # llama.cpp can
+def test_log_probabilities_are_refused_by_an_engine_without(any_face: Face) -> None:
+    for call in (any_face.complete, partial(last, any_face)):
+        with pytest.raises(Refused, match="log probabilities") as caught:
+            call("x", model=MODEL, logprobs=1)
+        assert (caught.value.status, caught.value.param) == (400, "logprobs")
+
+
+def last(face: Face, prompt: str, **parameters: Any) -> Reply:
+    """The answer of a stream, after its last piece."""
+    return list(face.complete_stream(prompt, **parameters))[-1]
 
 
 @pytest.mark.parametrize("model", [MODEL, "scripted"])

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from running import COMMAND
 
+from glmserve_server.bundled import BUNDLED
 from glmserve_server.configuration.effective import effective
 from glmserve_server.configuration.example import example
 from glmserve_server.configuration.flags import read_flags
@@ -209,13 +210,13 @@ def test_a_list_of_names_may_stand_for_models(tmp_path: Path) -> None:
         ),
         (
             "[[models]]\nname = 'scripted'\n\n[[models]]\nname = 'b'\nengine = 'lama'",
-            "glmserve.toml:6: models.b.engine must be chatglm, upstream or scripted, not 'lama'",
+            "glmserve.toml:6: models.b.engine must be chatglm, llama, upstream or scripted, not 'lama'",
         ),
         (
             "[[models]]\nname = 'm'",
             (
                 "glmserve.toml:2: models.m: file must name a model file; of that name comes none along, but: "
-                "tiny-glm4, tiny-glm4v"
+                f"{', '.join(sorted(BUNDLED))}"
             ),
         ),
         ("[[models]]\nurls = ['http://h']", "glmserve.toml:2: models.?: name must say what the model is called"),
@@ -388,7 +389,7 @@ def test_the_example_has_every_key_and_can_be_used() -> None:
     assert config("--example")[0] == text
     assert tomllib.loads(text) == {}
     used = tomllib.loads(re.sub(r"^#(?=\S)", "", text, flags=re.MULTILINE))
-    assert {model["engine"] for model in used["models"]} == {"chatglm", "upstream", "scripted"}
+    assert {model["engine"] for model in used["models"]} == {"chatglm", "llama", "upstream", "scripted"}
 
 
 def test_the_example_without_its_signs_of_comments_is_a_configuration(tmp_path: Path) -> None:

@@ -42,9 +42,12 @@ ASKS: dict[str, dict[str, Any]] = {
         "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": PICTURE}}]}]
     },
     "tools": {"tools": TOOLS},
-    "tools[].function.strict": {"tools": [{"type": "function", "function": {**FUNCTION, "strict": True}}]},
+    "tools[].function.strict": {
+        "tools": [{"type": "function", "function": {**FUNCTION, "strict": True}}],
+        "tool_choice": {"type": "function", "function": {"name": "f"}},
+    },
     "functions": {"functions": [FUNCTION]},
-    "functions[].strict": {"functions": [{**FUNCTION, "strict": True}]},
+    "functions[].strict": {"functions": [{**FUNCTION, "strict": True}], "function_call": {"name": "f"}},
     "tool_choice": {"tools": TOOLS, "tool_choice": "required"},
     "function_call": {"functions": [FUNCTION], "function_call": {"name": "f"}},
     "parallel_tool_calls": {"parallel_tool_calls": False},
@@ -166,13 +169,17 @@ def relaying() -> Iterator[tuple[Glmserve, Upstream]]:
         yield running, upstream
 
 
-@pytest.fixture(scope="module", params=["chatglm", "upstream", "scripted"])
+@pytest.fixture(
+    scope="module", params=["chatglm", pytest.param("llama", marks=pytest.mark.llama), "upstream", "scripted"]
+)
 def column(request: pytest.FixtureRequest, server: Glmserve) -> Iterator[Column]:
     """Each engine of the table that can be had here."""
     running, upstream = (server, None)
     if request.param == "upstream":
         running, upstream = request.getfixturevalue("relaying")
-    model = {"chatglm": MODEL, "upstream": "there", "scripted": "scripted"}[request.param]
+    elif request.param == "llama":
+        running = request.getfixturevalue("batched")
+    model = {"upstream": "there", "scripted": "scripted"}.get(request.param, MODEL)
     with (
         httpx.Client(base_url=running.openai_url, timeout=60) as http,
         grpc.insecure_channel(running.grpc_address) as channel,

@@ -9,7 +9,7 @@ import grpc
 import httpx
 import pytest
 from faces import Face, Refused, opened
-from running import MODEL, Glmserve
+from running import BATCHED, MODEL, Glmserve
 from test_text import TEXTS
 from upstreams import Upstream, answer, failure
 
@@ -28,7 +28,7 @@ def library() -> chatglm_cpp.Pipeline:
     return chatglm_cpp.Pipeline(str(BUNDLED[MODEL]))
 
 
-@pytest.fixture(params=["server", "relay"])
+@pytest.fixture(params=["server", "relay", BATCHED])
 def any_face(request: pytest.FixtureRequest, way: Way) -> Iterator[Face]:
     with way(request.getfixturevalue(request.param)) as face:
         yield face

@@ -7,8 +7,8 @@ from typing import Any
 import grpc
 import pytest
 from chain import write_chain
-from faces import WAYS, Face, Refused, Reply, chatting
-from running import MODEL, Glmserve, relayed
+from faces import BATCHED_WAYS, WAYS, Face, Refused, Reply, chatting
+from running import MODEL, Glmserve, llama_server, relayed
 
 from glmserve.v1.model_pb2 import GetModelRequest
 from glmserve.v1.model_pb2_grpc import ModelServiceStub
@@ -34,12 +34,16 @@ SAYS = {
 }
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glmserve]:
+def chains(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The flags for the models in `SAYS`."""
     folder = tmp_path_factory.mktemp("chains")
     files = [write_chain(folder / f"{name}.bin", run) for name, run in SAYS.items()]
-    arguments = [argument for file in files for argument in ("--model", str(file))]
-    with Glmserve("up", "--workers", "1", "--model", MODEL, *arguments) as running:
+    return [argument for file in files for argument in ("--model", str(file))]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glmserve]:
+    with Glmserve("up", "--workers", "1", "--model", MODEL, *chains(tmp_path_factory)) as running:
         yield running
 
 
@@ -50,10 +54,18 @@ def relayed_models(models: Glmserve) -> Iterator[Glmserve]:
         yield running
 
 
-@pytest.fixture(params=WAYS, ids="-".join)
+@pytest.fixture(scope="module")
+def batched_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glmserve]:
+    """A server that runs them with llama.cpp."""
+    with llama_server("--context-length", "2048", "--model", MODEL, *chains(tmp_path_factory), slots=1) as running:
+        yield running
+
+
+@pytest.fixture(params=[*WAYS, *BATCHED_WAYS], ids="-".join)
 def face(request: pytest.FixtureRequest) -> Iterator[Face]:
     name, route = request.param
-    with chatting(name, request.getfixturevalue("models" if route == "direct" else "relayed_models")) as way:
+    servers = {"direct": "models", "relayed": "relayed_models", "batched": "batched_models"}
+    with chatting(name, request.getfixturevalue(servers[route])) as way:
         yield way
 
 

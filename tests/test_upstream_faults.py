@@ -14,8 +14,7 @@ import httpx
 import psutil
 import pytest
 from faces import Face, GrpcFace, Refused
-from running import COMMAND, Glmserve
-from test_faults import health_of
+from running import COMMAND, Glmserve, health_of
 from upstreams import DONE, HEAD, HELLO, Script, Upstream, answer, chunk, event, failure, until_left
 
 Way = Callable[[Glmserve], AbstractContextManager[Face]]

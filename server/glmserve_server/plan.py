@@ -94,7 +94,7 @@ def size_text(size: int) -> str:
 
 def _reason(workers: int, threads: int, need: Need, cpus: int, memory: int) -> str:
     reason = (
-        f"{_count(workers, 'worker')} of {_count(threads, 'thread')} on {_count(cpus, 'CPU')}; "
+        f"{counted(workers, 'worker')} of {counted(threads, 'thread')} on {counted(cpus, 'CPU')}; "
         f"{size_text(need.shared)} of weights and {size_text(need.held)} per worker, "
         f"up to {size_text(need.held + need.peak)} in long prompts"
     )
@@ -105,5 +105,6 @@ def _reason(workers: int, threads: int, need: Need, cpus: int, memory: int) -> s
     return reason
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """A number of things: 1 slot, 2 slots."""
     return f"{number} {noun}" + ("" if number == 1 else "s")

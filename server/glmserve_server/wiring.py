@@ -12,13 +12,17 @@ from glmserve_gateway.envoy import Envoy
 from glmserve_gateway.envoy import EnvoyError as EdgeError
 from glmserve_gateway.ready import write_ready_file
 from glmserve_gateway.service import OpenAIServicer
-from glmserve_server.bundled import BUNDLED
+from glmserve_server.bundled import BUNDLED, EMBEDDED
 from glmserve_server.catalogue import Catalogue, Entry
 from glmserve_server.chat import Chat
 from glmserve_server.engines.chatglm.engine import ChatGlmEngine, ChatGlmOptions
-from glmserve_server.engines.chatglm.sampling import GREEDY
+from glmserve_server.engines.chatglm.sampling import GREEDY, SamplingDefaults
 from glmserve_server.engines.chatglm.settings import ChatGlmSettings
 from glmserve_server.engines.engine import Engine
+from glmserve_server.engines.llama import cache, ggufheader
+from glmserve_server.engines.llama.batch import Limits
+from glmserve_server.engines.llama.engine import LlamaEngine, LlamaOptions
+from glmserve_server.engines.llama.settings import LlamaSettings
 from glmserve_server.engines.scripted import ScriptedEngine
 from glmserve_server.engines.settings import ModelSettings, ScriptedSettings
 from glmserve_server.engines.upstream.engine import UpstreamEngine
@@ -78,6 +82,8 @@ def build_engine(model: ModelSettings, settings: Settings, *, cpus: int, budget:
     match model:
         case ChatGlmSettings():
             return _chatglm(model, settings, cpus, budget)
+        case LlamaSettings():
+            return _llama(model, settings, cpus, budget)
         case UpstreamOptions():
             return UpstreamEngine(model, Hosts.of(settings.image_hosts))
         case ScriptedSettings():
@@ -88,17 +94,25 @@ def build_engine(model: ModelSettings, settings: Settings, *, cpus: int, budget:
 
 def _cpus(models: Sequence[ModelSettings]) -> list[int]:
     """The CPUs that each model may use; those that run elsewhere or nowhere need none."""
-    here = [model for model in models if isinstance(model, ChatGlmSettings)]
-    shares = iter(divided(available_cpus(), [(model.workers, model.threads) for model in here]))
-    return [next(shares) if isinstance(model, ChatGlmSettings) else 0 for model in models]
+    wanted = {
+        model.name: (model.workers if isinstance(model, ChatGlmSettings) else 1, model.threads)
+        for model in models
+        if isinstance(model, ChatGlmSettings | LlamaSettings)
+    }
+    shares = dict(zip(wanted, divided(available_cpus(), list(wanted.values())), strict=True))
+    return [shares.get(model.name, 0) for model in models]
 
 
-def _chatglm(model: ChatGlmSettings, settings: Settings, cpus: int, budget: Budget) -> ChatGlmEngine:
+def _path(model: ChatGlmSettings | LlamaSettings) -> Path:
     name = str(model.file or model.name)
     path = BUNDLED.get(name, Path(name))
     if not path.is_file():
         known = ", ".join([*sorted(BUNDLED), ScriptedSettings.engine])
         raise ModelUnavailable(f"{name}: neither a model file nor one of: {known}")
+    return path
+
+
+def _chatglm(model: ChatGlmSettings, settings: Settings, cpus: int, budget: Budget) -> ChatGlmEngine:
     options = ChatGlmOptions(
         workers=model.workers,
         threads=model.threads,
@@ -110,9 +124,28 @@ def _chatglm(model: ChatGlmSettings, settings: Settings, cpus: int, budget: Budg
         silence_limit=model.silence_limit,
         prefix_reuse=model.prefix_reuse,
         image_hosts=Hosts.of(settings.image_hosts),
-        sampling=GREEDY if name in BUNDLED else None,  # a very small model is at its best so
+        sampling=_sampling(model),
     )
-    return ChatGlmEngine(path, options)
+    return ChatGlmEngine(_path(model), options)
+
+
+def _llama(model: LlamaSettings, settings: Settings, cpus: int, budget: Budget) -> LlamaEngine:
+    options = LlamaOptions(
+        slots=model.slots,
+        threads=model.threads,
+        cpus=cpus,
+        budget=budget,
+        context_length=model.context_length,
+        limits=Limits(queue=model.queue_limit, stall=settings.stall_limit, silence=model.silence_limit),
+        prefix_reuse=model.prefix_reuse,
+        sampling=_sampling(model),
+        flash_attention=model.flash_attention,
+    )
+    return LlamaEngine(ggufheader.read(cache.as_gguf(_path(model))), options)
+
+
+def _sampling(model: ChatGlmSettings | LlamaSettings) -> SamplingDefaults | None:
+    return GREEDY if str(model.file or model.name) in EMBEDDED else None  # a very small model is at its best so
 
 
 def _services(chat: Chat) -> list[tuple[str, Callable[[grpc.aio.Server], None]]]:

@@ -1,6 +1,7 @@
 """The sub-command `inspect`; heavy imports wait until it is called."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    file: Annotated[str, typer.Argument(help="A chatglm.cpp model file, or the name of an embedded model.")],
+    file: Annotated[str, typer.Argument(help="A chatglm.cpp or GGUF file, or the name of a model that comes along.")],
     context_length: Annotated[
         int, typer.Option(help="As for glmserve up: most tokens of prompt and answer, if the model has as many.")
     ] = 8192,
@@ -23,11 +24,36 @@ def inspect(
 
     Exit status: 0 it would be served, 1 it would be refused (the reason is on standard error), 2 wrong usage.
     """
+    from glmserve_server.bundled import BUNDLED
     from glmserve_server.configuration.options import loaded_alone
+    from glmserve_server.engines.llama.ggufheader import is_gguf
 
+    if is_gguf(path := BUNDLED.get(file, Path(file))):
+        raise typer.Exit(_inspect_gguf(file, path, as_json=as_json))
     given = {"context_length": context_length, "workers": workers, "threads": threads}
     said = {name: value for name, value in given.items() if value is not None}
     raise typer.Exit(_inspect(file, loaded_alone(file, said), as_json=as_json))
+
+
+def _inspect_gguf(name: str, path: Path, *, as_json: bool) -> int:
+    """What a GGUF file says about itself."""
+    from glmserve_server.card.record import refusal_record
+    from glmserve_server.card.visible import visible
+    from glmserve_server.engines.llama import ggufheader
+    from glmserve_server.errors import ModelUnavailable
+
+    try:
+        record = ggufheader.record_of(ggufheader.read(path))
+    except ModelUnavailable as error:
+        if as_json:
+            typer.echo(json.dumps(refusal_record(name, str(error)), indent=2))
+        typer.secho(f"glmserve: {visible(str(error))}", err=True, fg="red")
+        return 1
+    if as_json:
+        typer.echo(json.dumps(record, indent=2))
+    for key, value in () if as_json else record.items():
+        typer.echo(f"{key:<16}{visible(str(value))}")
+    return 0
 
 
 def _inspect(name: str, model: "ModelSettings", *, as_json: bool) -> int:

@@ -33,6 +33,7 @@ with the model's name in capitals and _ for all that is no letter or digit; as a
 """
 _ENGINES: Final = {
     "chatglm": ("A model file of chatglm.cpp.", '"glm-4-9b"'),
+    "llama": ("A GGUF file, which llama.cpp runs for many callers at a time.", '"tiny-glm4"'),
     "upstream": ("A model that runs elsewhere, behind any server that speaks OpenAI's API.", '"glm-4.6"'),
     "scripted": ("No model: it says the last message back. For tests and demos.", '"scripted"'),
 }

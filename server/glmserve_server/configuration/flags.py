@@ -75,10 +75,12 @@ def _add_set(layer: Layer, text: str) -> None:
     else:
         keys, target = {**SERVER, **SHARED}, layer.server
         name = path
-    if not found or name not in keys:
+    engine = section.startswith("models.") and name == "engine"
+    if not found or not (engine or name in keys):
         layer.faults.append(
             f"--set must be KEY=VALUE, {'.KEY=VALUE, '.join(SECTIONS)}.KEY=VALUE or models.NAME.KEY=VALUE with a key "
             f"that there is, not {text.partition('=')[0][:128]!r}"
         )
         return
-    target[name] = Found(keys[name].parsed(value.strip()), f"--set {path}", f"--set {path}")
+    value = value.strip()
+    target[name] = Found(value if engine else keys[name].parsed(value), f"--set {path}", f"--set {path}")

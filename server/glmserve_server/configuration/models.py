@@ -16,6 +16,8 @@ from glmserve_server.configuration.merge import checked, made, merged, relative_
 from glmserve_server.configuration.schema import ENGINES, unknown_model_key
 from glmserve_server.configuration.secret import read_key
 from glmserve_server.engines.chatglm.settings import ChatGlmSettings
+from glmserve_server.engines.llama.ggufheader import is_gguf
+from glmserve_server.engines.llama.settings import LlamaSettings
 from glmserve_server.engines.settings import LONGEST_NAME, ModelSettings, ScriptedSettings
 from glmserve_server.engines.upstream.options import UpstreamOptions
 
@@ -108,7 +110,7 @@ class Models:
         values["name"] = listed.name
         if issubclass(cls, UpstreamOptions):
             values["key"] = self._key(listed.name, values, section)
-        if issubclass(cls, ChatGlmSettings) and not values.get("file") and listed.name not in BUNDLED:
+        if issubclass(cls, ChatGlmSettings | LlamaSettings) and not values.get("file") and listed.name not in BUNDLED:
             known = ", ".join(sorted(BUNDLED))
             self._faults.append(f"{place}: file must name a model file; of that name comes none along, but: {known}")
             return None
@@ -117,15 +119,25 @@ class Models:
 
     def _engine(self, listed: _Listed) -> type[ModelSettings] | None:
         """The class of a model's settings, from the key `engine` or from the keys that only one engine has."""
-        if found := listed.section.get("engine"):
+        said = [listed.section, *(layer.said.get(listed.name, {}) for layer in self._layers)]
+        if found := merged(said).get("engine"):
             if not isinstance(found.value, str) or found.value not in ENGINES:
                 self._faults.append(f"{found.name} must be {_either(ENGINES)}, not {found.value!r}")
                 return None
             return ENGINES[found.value]
         if "urls" in listed.section:
             return UpstreamOptions
-        scripted = listed.name == ScriptedSettings.engine and "file" not in listed.section
-        return ScriptedSettings if scripted else ChatGlmSettings
+        if listed.name == ScriptedSettings.engine and "file" not in listed.section:
+            return ScriptedSettings
+        return LlamaSettings if is_gguf(self._file(listed)) else ChatGlmSettings
+
+    def _file(self, listed: _Listed) -> Path:
+        """The file of a model whose engine depends on what it is."""
+        said = listed.section.get("file")
+        name = str(said.value) if said else listed.name
+        if name in BUNDLED or not said:
+            return BUNDLED.get(name, Path())
+        return Path(resolved(self._folder, name) if listed.level == 0 else name)
 
     def _section(self, listed: _Listed, cls: type[ModelSettings]) -> Section:
         """What all layers say of a model; in each of them, what is said of all models gives way."""
@@ -135,14 +147,14 @@ class Models:
             sections.append({shared[name]: found for name, found in layer.server.items() if name in shared})
             if level == listed.level:
                 sections.append(self._own(listed, cls))
-            sections.append(layer.said.get(listed.name, {}))
+            sections.append(_without_engine(layer.said.get(listed.name, {})))
         if listed.level == len(self._layers):
             sections.insert(0, listed.section)
         return merged(sections)
 
     def _own(self, listed: _Listed, cls: type[ModelSettings]) -> Section:
         """What the layer that lists a model says of it, with paths from the file's folder."""
-        section = {name: found for name, found in listed.section.items() if name != "engine"}
+        section = _without_engine(listed.section)
         if listed.level:
             return section
         return relative_to(self._folder, section, keys_of(cls))
@@ -163,6 +175,11 @@ class Models:
                     whose = f"of {owners[name]!r} and of {model.name!r}" if owners[name] != model.name else ""
                     self._faults.append(f"two models have one name: {name!r} is a name {whose or 'twice'}")
                 owners[name] = model.name
+
+
+def _without_engine(section: Section) -> Section:
+    """The keys that an engine has."""
+    return {name: found for name, found in section.items() if name != "engine"}
 
 
 def _name(section: Section) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 
 from glmserve_server.configuration.key import Key, keys_of
 from glmserve_server.engines.chatglm.settings import ChatGlmSettings
+from glmserve_server.engines.llama.settings import LlamaSettings
 from glmserve_server.engines.settings import ModelSettings, ScriptedSettings
 from glmserve_server.engines.upstream.options import UpstreamOptions
 from glmserve_server.settings import EdgeSettings, Settings
@@ -14,7 +15,7 @@ SECTIONS: Final[dict[str, type]] = {"edge": EdgeSettings}
 """Tables of the server's."""
 
 ENGINES: Final[dict[str, type[ModelSettings]]] = {
-    cls.engine: cls for cls in (ChatGlmSettings, UpstreamOptions, ScriptedSettings)
+    cls.engine: cls for cls in (ChatGlmSettings, LlamaSettings, UpstreamOptions, ScriptedSettings)
 }
 """What a model of each engine may say. A new engine is a class here, and a line in `wiring.py`."""
 

@@ -19,7 +19,10 @@ _console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def convert(
-    source: Annotated[str, typer.Argument(help="A folder with a Hugging Face checkpoint, or a model's name there.")],
+    source: Annotated[
+        str,
+        typer.Argument(help="A folder with a Hugging Face checkpoint, a model's name there, or a chatglm.cpp file."),
+    ],
     out: Annotated[Path, typer.Argument(help="The model file to write.")],
     kind: Annotated[Kind, typer.Option("--type", help="How the weights are stored.")] = Kind.Q4_0,
     vision_kind: Annotated[Kind, typer.Option("--vision-type", help="The same, in GLM-4V's vision tower.")] = Kind.F16,
@@ -30,9 +33,11 @@ def convert(
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show what the libraries print, and tracebacks.")] = False,
 ) -> None:
-    """Make a model file from a Hugging Face checkpoint of a GLM model.
+    """Make a model file from a Hugging Face checkpoint of a GLM model, or a GGUF file from a model file.
 
-    Needs PyTorch and transformers (glmserve-server's extra "convert"), and memory for all weights in float32.
+    A checkpoint needs PyTorch and transformers (glmserve-server's extra "convert"), and memory for all weights in
+    float32. A chatglm.cpp file of GLM-4, ChatGLM3 or ChatGLM2 keeps its type and needs the extra "llama"; of the
+    options, only --force is for it.
     Exit status: 0 written, 1 not written (the reason is on standard error), 2 wrong usage, 130 interrupted.
     """
     from glmserve_server.conversion.converter import Work
@@ -41,7 +46,10 @@ def convert(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: nothing half done is left
     work = Work(source=source, lora=lora, kind=kind, vision_kind=vision_kind, verbose=verbose)
     try:
-        _convert(work, out, trusted=trust_remote_code, force=force)
+        if Path(source).is_file():
+            _convert_file(Path(source), out, force=force)
+        else:
+            _convert(work, out, trusted=trust_remote_code, force=force)
     except ConversionError as error:
         if verbose:
             _console.print(traceback.format_exc(), markup=False)
@@ -66,6 +74,19 @@ def _convert(work: "Work", out: Path, *, trusted: bool, force: bool) -> None:
     _warn(source)
     _write(work, out, force=force)
     _show(out)
+
+
+def _convert_file(source: Path, out: Path, *, force: bool) -> None:
+    """chatglm.cpp's form of a model into llama.cpp's."""
+    from glmserve_server.conversion.errors import ConversionError
+    from glmserve_server.engines.llama.cache import make
+    from glmserve_server.errors import ModelUnavailable
+
+    try:
+        make(source, out, force=force)
+    except ModelUnavailable as error:
+        raise ConversionError(str(error)) from None
+    Console(highlight=False, soft_wrap=True).print(f"glmserve up --model {visible(str(out))}", markup=False)
 
 
 def _check_trust(source: "Source", *, trusted: bool) -> None:

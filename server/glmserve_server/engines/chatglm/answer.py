@@ -2,7 +2,7 @@
 
 import itertools
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from glmserve.v1 import chat_pb2
 from glmserve.v1.chat_pb2 import (
@@ -17,10 +17,11 @@ from glmserve.v1.chat_pb2 import (
 )
 from glmserve_server.engines.chatglm.dialects.deltas import Arguments, Call, Delta, Text, Thought
 from glmserve_server.engines.chatglm.dialects.dialect import AnswerReader
-from glmserve_server.engines.chatglm.job import Begun, End
+from glmserve_server.engines.chatglm.job import Begun, End, Written
 from glmserve_server.text import StopStrings
 
-Piece = Begun | list[int] | End
+Token = int | Written
+Piece = Begun | Sequence[Token] | End
 
 
 class Answer:
@@ -58,11 +59,14 @@ class Answer:
             yield StreamChatCompletionResponse(finished=self._finished(piece))
             yield StreamChatCompletionResponse(usage=self._usage)
 
-    def _deltas(self, tokens: list[int]) -> Iterator[Delta]:
+    def _deltas(self, tokens: Sequence[Token]) -> Iterator[Delta]:
         for token in tokens:
             self._usage.completion_tokens += 1
             self._usage.reasoning_tokens += self._reader.thinking
-            yield from self._admitted(self._reader.feed(token))
+            if isinstance(token, Written):
+                yield from self._admitted(self._reader.feed_text(token.text))
+            else:
+                yield from self._admitted(self._reader.feed(token))
             if self._full:
                 return
 

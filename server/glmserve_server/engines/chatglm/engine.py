@@ -1,6 +1,5 @@
 """The chatglm engine: a model file, its dialect, and a pool of workers that run it."""
 
-import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,28 +7,27 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
-from glmserve.v1.chat_pb2 import ChatCompletionRequest, StreamChatCompletionResponse, Usage
+from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.model_pb2 import Capabilities
 from glmserve_server import calls
 from glmserve_server.engines.chatglm import modelfile
 from glmserve_server.engines.chatglm.answer import Answer
 from glmserve_server.engines.chatglm.architecture import Family
-from glmserve_server.engines.chatglm.dialects.dialect import AnswerReader, Dialect, Prompt
+from glmserve_server.engines.chatglm.dialects.dialect import Dialect, Prompt
 from glmserve_server.engines.chatglm.dialects.families import dialect_of
-from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
 from glmserve_server.engines.chatglm.job import Job
 from glmserve_server.engines.chatglm.picture import Picture
 from glmserve_server.engines.chatglm.pool import Pool
 from glmserve_server.engines.chatglm.process import WorkerProcess
+from glmserve_server.engines.chatglm.prompts import Prompts
 from glmserve_server.engines.chatglm.sampling import SamplingDefaults, model_card
 from glmserve_server.engines.chatglm.vision import Vision
+from glmserve_server.engines.choices import together
 from glmserve_server.engines.engine import Events, Tokens
-from glmserve_server.errors import ContextLengthExceeded, InvalidArgument
 from glmserve_server.images.decoders import Decoders
 from glmserve_server.images.fetcher import Fetcher
 from glmserve_server.images.hosts import Hosts
 from glmserve_server.images.pictures import Pictures
-from glmserve_server.merge import merged
 from glmserve_server.plan import Budget, plan
 
 MAX_CHOICES: Final = 8
@@ -37,9 +35,6 @@ MAX_CHOICES: Final = 8
 
 _DECODERS: Final = 2
 """At most so many images are decoded at a time."""
-
-_WORTH_ENCODING: Final = 16
-"""Prompts of up to so many times the context length are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +92,7 @@ class ChatGlmEngine:
         # ChatGLM-6B reads a prompt both ways: what is cached of one depends on all of it, and is of no use to another.
         self._reuse = options.prefix_reuse and model.family is not Family.CHATGLM
         self.context_length = min(model.config.max_length, options.context_length)
+        self._prompts = Prompts(self._dialect, self.context_length)
         need = model.need(self.context_length)
         self.plan = plan(
             workers=options.workers,
@@ -132,65 +128,26 @@ class ChatGlmEngine:
 
     async def tokenize(self, request: ChatCompletionRequest, *, texts: bool = False) -> Tokens:
         """See `Engine.tokenize`; refuses what is far too long to be worth encoding, and what is no picture."""
-        prompt = await self._prompt(request, self.context_length * _WORTH_ENCODING)
+        prompt = await self._prompts.counted(request)
         await self._picture(prompt)
-        ids = prompt.ids
-        return Tokens(ids, await asyncio.to_thread(self._texts, ids) if texts else [])
+        return await self._prompts.tokens(prompt, texts=texts)
 
     async def detokenize(self, ids: Sequence[int]) -> str:
         """See `Engine.detokenize`."""
-        return await asyncio.to_thread(self._decoded, ids)
-
-    def _decoded(self, ids: Sequence[int]) -> str:
-        self._dialect.raw.check(ids, "token_ids")
-        return _text(b"".join(self._dialect.raw.spell(ids)))
-
-    def _texts(self, ids: Sequence[int]) -> list[str]:
-        return [_text(data) for data in self._dialect.raw.spell(ids)]
-
-    async def _prompt(self, request: ChatCompletionRequest, most: int) -> Prompt:
-        """The prompt, unless it must have more than `most` tokens."""
-        return await asyncio.to_thread(self._encoded, request, most)
-
-    def _encoded(self, request: ChatCompletionRequest, most: int) -> Prompt:
-        texts = [part.text for message in request.messages for part in message.content]
-        texts += [request.prompt.text, *Toolbox.of(request).texts()]
-        size = sum(len(text.encode()) for text in texts)
-        if (least := size // self._dialect.longest_token) > most:
-            raise self._too_long(request, f"at least {least}")
-        if request.HasField("prompt"):
-            return Prompt(ids=self._dialect.raw.ids(request.prompt))
-        return self._dialect.prompt(request)
+        return await self._prompts.text(ids)
 
     async def generate(self, request: ChatCompletionRequest) -> Events:
         """See `Engine.generate`. Choices run at the same time on as many workers as are free."""
-        prompt = await self._prompt(request, self.context_length)
-        room = self.context_length - len(prompt.ids)
-        if room < 1:
-            raise self._too_long(request, str(len(prompt.ids)))
-        if not prompt.ids:
-            raise InvalidArgument("prompt must have at least one token", field="prompt")
-        job = self._job(request, prompt, room, await self._picture(prompt))
-        usage = Usage(prompt_tokens=len(prompt.ids))
-        started = False
+        prompt = await self._prompts.runnable(request)
+        job = self._job(request, prompt, await self._picture(prompt))
         choices = [self._choice(job, request, index) for index in range(request.n or 1)]
-        async with contextlib.aclosing(merged(choices)) as events:
+        async with contextlib.aclosing(together(choices)) as events:
             async for event in events:
-                if event.HasField("usage"):
-                    usage.completion_tokens += event.usage.completion_tokens
-                    usage.reasoning_tokens += event.usage.reasoning_tokens
-                    continue
-                if event.HasField("started"):
-                    if started:
-                        continue
-                    started = True
-                    usage.cached_tokens = event.started.cached_tokens
                 yield event
-        yield StreamChatCompletionResponse(usage=usage)
 
     async def _choice(self, job: Job, request: ChatCompletionRequest, index: int) -> Events:
         """One choice, as if it were alone."""
-        answer = Answer(self._reader(request), request, index, len(job.ids))
+        answer = Answer(self._prompts.reader(request), request, index, len(job.ids))
         admitted = calls.admit() or index > 0
         async with contextlib.aclosing(self._pool.run(job, calls.caller(), admitted=admitted)) as pieces:
             async for piece in pieces:
@@ -199,9 +156,6 @@ class ChatGlmEngine:
                 if answer.ended:
                     return
 
-    def _reader(self, request: ChatCompletionRequest) -> AnswerReader:
-        return self._dialect.raw.reader() if request.HasField("prompt") else self._dialect.reader(request)
-
     async def _picture(self, prompt: Prompt) -> Picture | None:
         placed = prompt.image
         if placed is None or self._pictures is None:
@@ -209,12 +163,12 @@ class ChatGlmEngine:
         pixels = await self._pictures.pixels(placed.image, placed.field)
         return Picture(pixels, at=placed.at, patch=prompt.ids[placed.at])
 
-    def _job(self, request: ChatCompletionRequest, prompt: Prompt, room: int, picture: Picture | None) -> Job:
+    def _job(self, request: ChatCompletionRequest, prompt: Prompt, picture: Picture | None) -> Job:
         return Job(
             ids=picture.named(prompt.ids) if picture else prompt.ids,
             picture=picture,
             openings=prompt.openings,
-            limit=min(request.max_completion_tokens or room, room),
+            limit=self._prompts.limit(request, prompt),
             stop_ids=() if request.ignore_eos else tuple(self._dialect.stop_ids),
             sampling=self._sampling.knobs(request),
             cache_key=request.prompt_cache_key,
@@ -230,18 +184,6 @@ class ChatGlmEngine:
             silence=options.silence_limit,
             bell=bell,
         )
-
-    def _too_long(self, request: ChatCompletionRequest, tokens: str) -> ContextLengthExceeded:
-        field, have = ("prompt", "has") if request.HasField("prompt") else ("messages", "have")
-        return ContextLengthExceeded(
-            f"This model's maximum context length is {self.context_length} tokens, but the {field} {have} {tokens} "
-            f"tokens. Please shorten the {field}.",
-            field=field,
-        )
-
-
-def _text(data: bytes) -> str:
-    return data.decode(errors="replace")
 
 
 def _pictures(vision: Vision, options: ChatGlmOptions) -> Pictures:

@@ -30,6 +30,13 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """An ordinary token, as the characters that it completed."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """How a run has ended, and the stop token if one ended it."""
 

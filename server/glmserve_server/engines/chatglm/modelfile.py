@@ -42,11 +42,13 @@ _TYPES: Final[dict[int, tuple[str, int, int]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """One array of weights: its shape, outermost dimension first, and its ggml type."""
+    """One array of weights: its shape, outermost dimension first, its ggml type, and the place of its bytes."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
+    offset: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,8 +237,9 @@ def _tensor(cursor: _Cursor, what: str) -> Tensor:
     dtype, elements, block = _TYPES[number]
     if shape[-1] % elements:
         raise _Broken(f"{what} is {dtype}, but {shape[-1]} numbers a row are no multiple of {elements}")
-    cursor.pass_over(math.prod(shape) // elements * block, what)
-    return Tensor(name=name, shape=shape, dtype=dtype)
+    size = math.prod(shape) // elements * block
+    cursor.pass_over(size, what)
+    return Tensor(name=name, shape=shape, dtype=dtype, offset=cursor.place - size, size=size)
 
 
 def _check_tensors(tensors: tuple[Tensor, ...], family: Family, config: Config, tower: Vision | None) -> None:

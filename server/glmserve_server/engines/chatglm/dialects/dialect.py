@@ -41,6 +41,10 @@ class AnswerReader(Protocol):
         """What `token` completes; often nothing."""
         ...
 
+    def feed_text(self, text: str) -> Sequence[Delta]:
+        """The same for ordinary tokens that another has made characters of already."""
+        ...
+
     def end(self, token: int | None) -> Sequence[Delta]:
         """What was held back until now, when the answer has ended. `token`: the stop token; None: it was cut."""
         ...

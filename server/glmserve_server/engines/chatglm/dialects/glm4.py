@@ -30,7 +30,7 @@ from glmserve_server.engines.chatglm.dialects.thinking import without_thoughts
 from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
 
 # In the order of their ids, which follow the last rank.
-_SPECIAL: Final = (
+SPECIAL: Final = (
     "<|endoftext|>",
     "[MASK]",
     "[gMASK]",
@@ -68,12 +68,12 @@ class Glm4Dialect:
 
     def __init__(self, vocabulary: bytes, vocab_size: int, *, image_tokens: int = 0) -> None:
         """`image_tokens`: how many tokens stand for an image; 0: the model sees none."""
-        ranks = _ranks(vocabulary)
-        if len(ranks) + len(_SPECIAL) > vocab_size:
+        ranks = ranks_of(vocabulary)
+        if len(ranks) + len(SPECIAL) > vocab_size:
             raise ValueError(
-                f"{len(ranks)} tokens and {len(_SPECIAL)} special ones do not fit into the model's {vocab_size} rows"
+                f"{len(ranks)} tokens and {len(SPECIAL)} special ones do not fit into the model's {vocab_size} rows"
             )
-        self._special = {name: len(ranks) + index for index, name in enumerate(_SPECIAL)}
+        self._special = {name: len(ranks) + index for index, name in enumerate(SPECIAL)}
         self._bytes = {rank: token for token, rank in ranks.items()}
         self._encoding = tiktoken.Encoding("glm4", pat_str=_PATTERN, mergeable_ranks=ranks, special_tokens={})
         self.stop_ids = tuple(self._special[name] for name in ("<|endoftext|>", "<|user|>", "<|observation|>"))
@@ -131,7 +131,8 @@ class Glm4Dialect:
         return self._encoding.encode_ordinary(text)
 
 
-def _ranks(vocabulary: bytes) -> dict[bytes, int]:
+def ranks_of(vocabulary: bytes) -> dict[bytes, int]:
+    """The tokens of tiktoken lines, with their ids. Raises ValueError when these are damaged."""
     ranks: dict[bytes, int] = {}
     for number, line in enumerate(vocabulary.splitlines(), start=1):
         try:

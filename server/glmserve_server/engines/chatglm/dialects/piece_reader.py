@@ -42,6 +42,11 @@ class PieceReader:
         text = self._characters.feed(self._bytes.feed(token))
         return self._parser.feed(text) if text else ()
 
+    def feed_text(self, text: str) -> Sequence[Delta]:
+        """See `AnswerReader.feed_text`."""
+        text = self._bytes.without_first_space(text)
+        return self._parser.feed(text) if text else ()
+
     def end(self, token: int | None) -> Sequence[Delta]:
         """See `AnswerReader.end`."""
         return self._parser.end(whole=token is not None, called=token is not None and token == self._call)

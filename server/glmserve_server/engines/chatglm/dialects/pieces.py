@@ -91,6 +91,13 @@ class PieceBytes:
             self._begins = self._pieces.drops_spaces and not data
         return data
 
+    def without_first_space(self, text: str) -> str:
+        """The same for characters that ids were made to."""
+        if self._begins and text:
+            text = text.removeprefix(" ")
+            self._begins = self._pieces.drops_spaces and not text
+        return text
+
 
 def check_rows(rows: int, pieces: Pieces, special: Iterable[int]) -> None:
     """Raises ValueError if an id could be beyond the model's rows, which the library would read all the same."""

@@ -52,6 +52,10 @@ class Reader:
         text = self._characters.feed(self._tokens.get(token, b""))
         return self._parser.feed(text) if text else ()
 
+    def feed_text(self, text: str) -> Sequence[Delta]:
+        """See `AnswerReader.feed_text`."""
+        return self._parser.feed(text)
+
     def end(self, token: int | None) -> Sequence[Delta]:
         """See `AnswerReader.end`."""
         return self._parser.end(whole=token is not None, called=token == self._call)

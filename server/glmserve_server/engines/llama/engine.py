@@ -1,0 +1,209 @@
+"""The llama engine: a GGUF file, one worker, and many conversations at a time."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from glmserve.v1.chat_pb2 import ChatCompletionRequest
+from glmserve.v1.model_pb2 import Capabilities
+from glmserve_server import calls
+from glmserve_server.engines.chatglm.dialects.dialect import Dialect, Prompt
+from glmserve_server.engines.chatglm.prompts import Prompts, too_long
+from glmserve_server.engines.chatglm.sampling import SamplingDefaults, model_card
+from glmserve_server.engines.choices import together
+from glmserve_server.engines.engine import Events, Tokens
+from glmserve_server.engines.llama import schemas, spoken, templated
+from glmserve_server.engines.llama.batch import Batch, Chunk, Limits
+from glmserve_server.engines.llama.dialect import dialect_of, family_of
+from glmserve_server.engines.llama.form import Form, response_schema
+from glmserve_server.engines.llama.ggufheader import GgufHeader
+from glmserve_server.engines.llama.packages import check_packages
+from glmserve_server.engines.llama.process import Load
+from glmserve_server.engines.llama.sampling import knobs
+from glmserve_server.engines.llama.slots import plan
+from glmserve_server.errors import InvalidArgument, Unsupported
+from glmserve_server.plan import Budget
+
+MAX_CHOICES: Final = 8
+"""The largest `n`."""
+
+_BATCH: Final = 256
+_CACHE_MEBIBYTES: Final = 256
+_BAD_REQUEST: Final = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlamaOptions:
+    """What an operator chooses for a model. Times are in seconds."""
+
+    slots: int | None
+    """None: as many as the memory holds, at most 8."""
+    threads: int | None
+    cpus: int
+    """How many CPUs this model may use."""
+    budget: Budget
+    """The memory that it may use."""
+    context_length: int
+    """Of each slot."""
+    limits: Limits
+    prefix_reuse: bool
+    sampling: SamplingDefaults | None = None
+    """None: as the model's card or its file says."""
+    flash_attention: bool = True
+
+
+class LlamaEngine:
+    """Serves one GGUF file."""
+
+    kind = "llama"
+
+    def __init__(self, header: GgufHeader, options: LlamaOptions) -> None:
+        """Raises `ModelUnavailable` when the file cannot be served."""
+        check_packages(str(header.path))
+        dialect, family = dialect_of(header), family_of(header)
+        self._sampling = options.sampling or (model_card(family) if family else None)
+        self._reuse = options.prefix_reuse
+        self.context_length = min(header.number("context_length") or options.context_length, options.context_length)
+        self._prompts = Prompts(dialect, self.context_length) if dialect else None
+        self._stop_ids = frozenset(dialect.stop_ids if dialect else ())
+        self.capabilities = _capabilities_of(header, dialect)
+        self.plan = plan(
+            header,
+            slots=options.slots,
+            threads=options.threads,
+            context_length=self.context_length,
+            cpus=options.cpus,
+            budget=options.budget,
+        )
+        self.note = self.plan.reason
+        self.on_fault: Callable[[str | None], None] = lambda _: None
+        load = Load(
+            model=str(header.path),
+            slots=self.plan.workers,
+            context_length=self.context_length,
+            threads=self.plan.threads,
+            batch=_BATCH,
+            cache_mebibytes=_CACHE_MEBIBYTES if options.prefix_reuse else 0,
+            flash_attention=options.flash_attention,
+        )
+        self._batch = Batch(load, options.limits, self._tell_fault)
+
+    def _tell_fault(self, fault: str | None) -> None:
+        self.on_fault(fault)
+
+    async def start(self) -> None:
+        """Loads the model."""
+        await self._batch.start()
+
+    async def aclose(self) -> None:
+        """Ends the worker."""
+        await self._batch.aclose()
+
+    async def tokenize(self, request: ChatCompletionRequest, *, texts: bool = False) -> Tokens:
+        """See `Engine.tokenize`. Raises `Unsupported` for a file with a template of its own."""
+        prompts = self._known_prompts()
+        return await prompts.tokens(await prompts.counted(request), texts=texts)
+
+    async def detokenize(self, ids: Sequence[int]) -> str:
+        """See `Engine.detokenize`. Raises `Unsupported` for a file with a template of its own."""
+        return await self._known_prompts().text(ids)
+
+    def _known_prompts(self) -> Prompts:
+        if self._prompts is None:
+            raise Unsupported("model: only llama.cpp knows this model's tokens, and does not show them", field="model")
+        return self._prompts
+
+    async def generate(self, request: ChatCompletionRequest) -> Events:
+        """See `Engine.generate`. Each choice takes a slot."""
+        schemas.check(request)
+        await asyncio.to_thread(schemas.check_response_format, request)
+        if self._prompts is None:
+            choices = [self._templated(request, index) for index in range(request.n or 1)]
+        else:
+            prompt = await self._prompts.runnable(request)
+            choices = [self._spoken(self._prompts, request, prompt, index) for index in range(request.n or 1)]
+        async with contextlib.aclosing(together(choices)) as events:
+            async for event in events:
+                yield event
+
+    async def _spoken(self, prompts: Prompts, request: ChatCompletionRequest, prompt: Prompt, index: int) -> Events:
+        body = await asyncio.to_thread(spoken.body_of, request, prompt, prompts.limit(request, prompt))
+        answer = spoken.SpokenAnswer(prompts.reader(request), self._stop_ids, request, index, len(prompt.ids))
+        async with contextlib.aclosing(self._events(request, body, answer, index, ids=True)) as events:
+            async for event in events:
+                yield event
+
+    async def _templated(self, request: ChatCompletionRequest, index: int) -> Events:
+        answer = templated.TemplatedAnswer(request, index)
+        body = templated.body_of(request)
+        async with contextlib.aclosing(self._events(request, body, answer, index, ids=False)) as events:
+            async for event in events:
+                yield event
+
+    async def _events(
+        self,
+        request: ChatCompletionRequest,
+        body: dict[str, Any],
+        answer: spoken.SpokenAnswer | templated.TemplatedAnswer,
+        index: int,
+        *,
+        ids: bool,
+    ) -> Events:
+        body |= knobs(request, index, self.context_length, self._sampling)
+        body["cache_prompt"] = self._reuse
+        form = Form(response_schema(request))
+        admitted = calls.admit() or index > 0
+        chunks = self._batch.run({"ids": ids, "body": body}, calls.caller(), admitted=admitted)
+        async with contextlib.aclosing(chunks):
+            async for chunk in chunks:
+                if "error" in chunk or "choices" not in chunk:
+                    raise self._refused(request, chunk)
+                for event in answer.read(chunk):
+                    form.check(event)
+                    yield event
+                if answer.ended:
+                    return
+
+    def _refused(self, request: ChatCompletionRequest, chunk: Chunk) -> Exception:
+        """llama.cpp's error as ours."""
+        error = chunk.get("error", chunk)
+        message = str(error.get("message", "")).splitlines()[0][:300] if error.get("message") else "no reason"
+        if error.get("type") == "exceed_context_size_error":
+            return too_long(request, self.context_length, str(error.get("n_prompt_tokens", "more")))
+        if error.get("code") == _BAD_REQUEST:
+            shaped = any(word in message for word in ("grammar", "schema"))
+            field = "response_format" if shaped else "prompt" if request.HasField("prompt") else "messages"
+            return InvalidArgument(f"{field}: the model cannot take this request: {message}", field=field)
+        return RuntimeError(f"llama.cpp: {message}")
+
+
+def _capabilities_of(header: GgufHeader, dialect: Dialect | None) -> Capabilities:
+    if dialect is not None:
+        return capabilities(tools=dialect.tools, reasoning=False, prompts=True)
+    template = str(header.values.get("tokenizer.chat_template", ""))
+    return capabilities(tools="tools" in template, reasoning="enable_thinking" in template, prompts=False)
+
+
+def capabilities(*, tools: bool, reasoning: bool, prompts: bool) -> Capabilities:
+    """What models of this engine can do; tools and thoughts are by the chat template, if it is not one of ours."""
+    return Capabilities(
+        tools=tools,
+        tool_choice_required=tools,
+        parallel_tool_calls=tools,
+        reasoning=reasoning,
+        logprobs=True,
+        json_object=True,
+        json_schema=True,
+        sampling=True,
+        seed=True,
+        penalties=True,
+        logit_bias=True,
+        min_p=True,
+        top_k=True,
+        repetition_penalty=True,
+        ignore_eos=True,
+        prompts=prompts,
+        max_choices=MAX_CHOICES,
+    )

@@ -1,0 +1,46 @@
+"""How many conversations a model runs at a time: what the memory holds, in the words of the plan."""
+
+from typing import Final
+
+from glmserve_server.engines.llama.ggufheader import GgufHeader
+from glmserve_server.errors import ModelUnavailable
+from glmserve_server.plan import Budget, Need, Plan, counted, size_text
+
+MOST_SLOTS: Final = 8
+_PROCESS_BYTES: Final = 300_000_000
+"""What the process takes besides: interpreter, library, compute buffers of a step."""
+
+
+def plan(
+    header: GgufHeader, *, slots: int | None, threads: int | None, context_length: int, cpus: int, budget: Budget
+) -> Plan:
+    """A number that is given is kept, and the memory promised.
+
+    Raises `ModelUnavailable` when the memory holds not even one slot.
+    """
+    need = Need(shared=header.size + _PROCESS_BYTES, held=cache_bytes(header, context_length), peak=0)
+    memory = budget.free
+    fit = (memory - need.shared) // need.held
+    if (slots or 1) > fit:
+        raise ModelUnavailable(
+            f"{size_text(need.shared)} of weights and process and {size_text(need.held)} for each of "
+            f"{slots or 1} slots do not fit into the {size_text(memory)} of memory that are free: lower "
+            "context_length or slots"
+        )
+    slots = slots or max(1, min(MOST_SLOTS, fit // 2))
+    threads = threads or cpus
+    budget.promise(need, slots)
+    reason = (
+        f"{counted(slots, 'slot')} of {context_length} tokens in one process of {counted(threads, 'thread')} on "
+        f"{counted(cpus, 'CPU')}; "
+        f"{size_text(header.size)} of weights and {size_text(need.held)} per slot"
+    )
+    return Plan(workers=slots, threads=threads, reason=reason)
+
+
+def cache_bytes(header: GgufHeader, context_length: int) -> int:
+    """A slot's keys and values, in float16."""
+    heads = max(1, header.number("attention.head_count"))
+    width = header.number("attention.key_length") or header.number("embedding_length") // heads
+    kv_heads = header.number("attention.head_count_kv") or heads
+    return max(1, 2 * 2 * header.number("block_count") * kv_heads * width * context_length)

@@ -1,0 +1,120 @@
+"""Answers in the words of llama.cpp's own templates and parsers: conversations go to it as OpenAI's JSON.
+
+The JSON and the reading of its chunks are those of the upstream engine.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import orjson
+
+from glmserve.v1.chat_pb2 import ChatCompletionRequest, StreamChatCompletionResponse
+from glmserve.v1.tool_pb2 import ToolChoice
+from glmserve_server.engines.llama.batch import Chunk
+from glmserve_server.engines.llama.logprobs import asked_of_llama
+from glmserve_server.engines.upstream.reply import Reply
+from glmserve_server.engines.upstream.request import chat_body
+from glmserve_server.errors import Unsupported
+
+_OURS: Final = (
+    "model",
+    "n",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "seed",
+    "ignore_eos",
+    "top_logprobs",
+    "prompt_cache_key",
+    "user",
+    "tool_choice",
+)
+"""What of OpenAI's JSON is said otherwise."""
+
+
+def body_of(request: ChatCompletionRequest) -> dict[str, Any]:
+    """What is asked of llama.cpp, but for the sampling. Raises `Unsupported` for what it would not hold."""
+    body = {name: value for name, value in chat_body(_narrowed(request), "").items() if name not in _OURS}
+    body |= {"return_progress": True, "verbose": True, "max_tokens": body.pop("max_completion_tokens", -1)}
+    if request.logprobs:
+        if request.tools:
+            raise Unsupported("logprobs: this model gives no log probabilities together with tools", field="logprobs")
+        body["top_logprobs"] = asked_of_llama(request)
+    if request.tools:
+        body["tool_choice"] = _mode(request.tool_choice)
+    return body
+
+
+def _narrowed(request: ChatCompletionRequest) -> ChatCompletionRequest:
+    """The same without the functions that must not be called: llama.cpp knows no choice among them."""
+    match request.tool_choice.WhichOneof("choice"):
+        case "function_name":
+            names = {request.tool_choice.function_name}
+        case "allowed_tools":
+            names = set(request.tool_choice.allowed_tools.function_names)
+        case _:
+            return request
+    narrowed = ChatCompletionRequest()
+    narrowed.CopyFrom(request)
+    del narrowed.tools[:]
+    narrowed.tools.extend(tool for tool in request.tools if tool.function.name in names)
+    return narrowed
+
+
+def _mode(choice: ToolChoice) -> str:
+    modes = (choice.mode, choice.allowed_tools.mode)
+    if choice.HasField("function_name") or ToolChoice.MODE_REQUIRED in modes:
+        return "required"
+    return "none" if choice.mode == ToolChoice.MODE_NONE else "auto"
+
+
+class TemplatedAnswer:
+    """One choice, from chunk to events."""
+
+    def __init__(self, request: ChatCompletionRequest, index: int) -> None:
+        alone = ChatCompletionRequest(logprobs=request.logprobs, stop=request.stop)
+        self._reply = Reply(alone, ())
+        self._index = index
+        self._most = request.top_logprobs
+        self._prompt_tokens = 0
+        self._cached_tokens = 0
+        self._stopped = False
+        self.ended = False
+
+    def read(self, chunk: Chunk) -> Iterator[StreamChatCompletionResponse]:
+        """The events that a chunk makes."""
+        if progress := chunk.get("prompt_progress"):
+            self._prompt_tokens, self._cached_tokens = progress["total"], progress["cache"]
+            return
+        ending = _ending(chunk)
+        if ending.get("stop_type") == "word":
+            chunk["choices"][0]["stop_reason"] = ending["stopping_word"]
+        self._stopped = self._stopped or ending.get("stop_type") == "eos"
+        yield from map(self._placed, self._reply.read(orjson.dumps(chunk).decode()))
+        if chunk.get("usage"):
+            self.ended = True
+            yield self._placed(self._reply.end())
+
+    def _placed(self, event: StreamChatCompletionResponse) -> StreamChatCompletionResponse:
+        kind = event.WhichOneof("event")
+        if kind == "started":
+            event.started.prompt_tokens, event.started.cached_tokens = self._prompt_tokens, self._cached_tokens
+        elif kind == "usage":
+            event.usage.completion_tokens -= self._stopped  # llama.cpp counts the end token
+        elif kind is not None:
+            getattr(event, kind).choice_index = self._index
+        if kind == "text":
+            for token in event.text.logprobs:
+                del token.top_logprobs[self._most :]
+        return event
+
+
+def _ending(chunk: Chunk) -> dict[str, Any]:
+    """What llama.cpp tells of the end of an answer; empty in the middle of one."""
+    shown = chunk.get("__verbose") or {}
+    return shown if "stop_type" in shown else {}
