@@ -50,5 +50,4 @@ def smollm2() -> Path:
 
 def served(model: Path, *, slots: int, context: int) -> Sequence[str]:
     """Arguments for `glmserve up`; each slot has so many tokens of context."""
-    slots_key = f"models.{model.stem}.slots={slots}"
-    return ["--model", str(model), "--context-length", str(context), "--set", slots_key]
+    return ["--model", str(model), "--context-length", str(context), "--slots", str(slots)]
