@@ -12,7 +12,7 @@ from glmserve_server.bundled import BUNDLED
 
 PASSIVE: Final = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 """What the server sets for its workers: threads that wait give their CPU away."""
-STEP: Final = 256
+STEP: Final = 128
 """Tokens that a worker reads in one step, at most."""
 CACHE: Final = 256
 """MB that a worker keeps of prompts that no slot holds any more."""
