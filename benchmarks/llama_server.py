@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from benchmarks.clients import ask, load, over, words_for
+from benchmarks.clients import load, over, words_for
 from benchmarks.comparison import Session, main
 from benchmarks.llama import CACHE, PASSIVE, STEP, missing, served, server_program, smollm2
 from benchmarks.result import Result, Table, number, ratio, spread
@@ -17,7 +17,12 @@ CLIENTS: Final = (1, 4, 8)
 SLOTS: Final = 8
 CONTEXT: Final = 1024
 QUESTION: Final = 64
-TITLES: Final = {"theirs": "llama-server", "http": "glmserve, Envoy", "grpc": "glmserve, gRPC"}
+TITLES: Final = {
+    "theirs": "llama-server",
+    "spinning": "llama-server, threads that spin",
+    "http": "glmserve, Envoy",
+    "grpc": "glmserve, gRPC",
+}
 
 
 @dataclass(slots=True)
@@ -33,26 +38,29 @@ class Seen:
 
 
 async def compare(session: Session) -> Result:
-    """Both servers are up all the time; only one is asked at a time."""
+    """All servers are up all the time; only one is asked at a time."""
     cpus = len(os.sched_getaffinity(0))
     seen = {side: Seen() for side in TITLES}
     with (
         program(session.folder, server_program(), *_theirs(cpus), environment=PASSIVE) as theirs,
+        program(session.folder, server_program(), *_theirs(cpus)) as spinning,
         glmserve(session.folder, *served(smollm2(), slots=SLOTS, context=CONTEXT), "--threads", str(cpus)) as ours,
     ):
-        servers = list(zip(TITLES, (theirs, ours, ours), strict=True))
+        servers = list(zip(TITLES, (theirs, spinning, ours, ours), strict=True))
         async with over("grpc", ours) as target:
             words = await words_for(target, QUESTION)
         for turn in range(session.rounds):
-            for side, server in servers[turn % 3 :] + servers[: turn % 3]:
+            for side, server in servers[turn % len(servers) :] + servers[: turn % len(servers)]:
                 await _round(session, seen[side], side, server, words, turn)
     return Result(
         title="llama.cpp's own server and glmserve",
-        method=f"SmolLM2-135M-Instruct, Q4_1, {cpus} threads that wait passively, {SLOTS} slots of {CONTEXT} tokens, "
-        f"steps of {STEP} tokens, prompt cache of {CACHE} MB. llama-server is built by `build_llama_server.sh` for the "
-        f"same instructions as xllamacpp's wheel. Prompts of {QUESTION} tokens, greedy answers of {_answer(session)}, "
-        f"every client asks again when it has its answer; {session.rounds} rounds in turns. Medians, least and "
-        "greatest in brackets; ratios are medians of the rounds' ratios. The clients use the same CPUs.",
+        method=f"SmolLM2-135M-Instruct, Q4_1, {cpus} threads, {SLOTS} slots of {CONTEXT} tokens, steps of {STEP} "
+        f"tokens, prompt cache of {CACHE} MB. llama-server is built by `build_llama_server.sh` for the same "
+        "instructions as xllamacpp's wheel; its threads wait passively (OMP_WAIT_POLICY), as those of glmserve's "
+        "worker do, or spin, as they come. The clients use the same CPUs. "
+        f"Prompts of {QUESTION} tokens, greedy answers of {_answer(session)}, every client asks again when it has its "
+        f"answer; {session.rounds} rounds in turns. Medians, least and greatest in brackets; ratios are medians of "
+        "the rounds' ratios to the first.",
         tables=[
             _table("Answer tokens/s, prompts included", seen, "answers"),
             _first(seen),
@@ -75,9 +83,10 @@ def _theirs(threads: int) -> Sequence[str]:
 
 async def _round(session: Session, seen: Seen, side: str, server: Running, words: int, turn: int) -> None:
     tokens = _answer(session)
-    prompts = Prompts(tokens=words, fixed=None, seed=len(TITLES) * turn + list(TITLES).index(side))
+    seed = 1 + len(TITLES) * turn + list(TITLES).index(side)
+    first, prompts = (Prompts(tokens=words, fixed=None, seed=number) for number in (-seed, seed))
     async with over("grpc" if side == "grpc" else "http", server) as target:
-        await ask(target, prompts.words(words, -1), tokens=tokens)
+        await load(target, first, clients=SLOTS, requests=SLOTS, tokens=1)  # all slots know the template's beginning
         for clients in CLIENTS:
             before = server.cpu_seconds()
             level = await load(target, prompts, clients=clients, requests=max(4, 2 * clients), tokens=tokens)
@@ -108,4 +117,4 @@ def _first(seen: dict[str, Seen]) -> Table:
 
 
 if __name__ == "__main__":
-    main(compare, name="llama_server", rounds=5, missing=missing(server=True))
+    main(compare, name="llama_server", rounds=4, missing=missing(server=True))
