@@ -39,7 +39,10 @@ RUN uv pip install --require-build-hashes --no-deps ./proto ./clients ./gateway 
 
 
 FROM python:3.11-slim-bookworm
-RUN useradd --system --uid 10001 --no-create-home glmserve
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libgomp1 \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --no-create-home glmserve
 COPY --from=build /opt/glmserve /opt/glmserve
 ENV PATH=/opt/glmserve/bin:$PATH \
     PYTHONUNBUFFERED=1
