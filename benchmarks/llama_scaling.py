@@ -120,7 +120,8 @@ class Stall:
 
     def record(self) -> dict[str, object]:
         """For the JSON file."""
-        return {"before_ms": self.before, "during_ms": self.during, "first_ms": self.first}
+        before, during = ([round(gap, 2) for gap in gaps] for gaps in (self.before, self.during))
+        return {"before_ms": before, "during_ms": during, "first_ms": round(self.first, 2)}
 
 
 async def _stalls(session: Session) -> dict[str, list[Stall]]:
