@@ -120,7 +120,7 @@ node: ## Install the packages of clients/examples/node, for the tests marked nod
 	@cd $(NODE) && npm ci --ignore-scripts --no-audit --no-fund
 
 .PHONY: bench
-bench: $(READY) ## Run the comparisons in benchmarks/ (about 10 minutes; ARGS="one_stream --quick" for less)
+bench: $(READY) ## Run the comparisons in benchmarks/ (about 25 minutes; ARGS="one_stream --quick" for less)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.in
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 

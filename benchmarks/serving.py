@@ -40,6 +40,11 @@ class Running:
         """The processes that run models."""
         return [child for child in self.process.children() if child.name().startswith("python")]
 
+    def cpu_seconds(self) -> float:
+        """What it and all that it has started have used of the CPUs so far, in steps of 10 ms."""
+        times = [process.cpu_times() for process in (self.process, *self.process.children(recursive=True))]
+        return sum(each.user + each.system for each in times)
+
 
 @contextlib.contextmanager
 def glmserve(folder: Path, *arguments: str) -> Iterator[Running]:
@@ -57,7 +62,18 @@ def module(folder: Path, name: str, *arguments: str, environment: Mapping[str, s
     """`python -m NAME PORT ARGUMENTS`, an HTTP server."""
     port = _free_port()
     with _child([sys.executable, "-m", name, str(port), *arguments], folder, environment or {}) as child:
-        _wait(child, lambda: _answers(port))
+        _wait(child, lambda: _answers(port, "/v1/models"))
+        yield Running(pid=child.pid, url=f"http://127.0.0.1:{port}/v1")
+
+
+@contextlib.contextmanager
+def program(
+    folder: Path, name: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> Iterator[Running]:
+    """`NAME --port PORT ARGUMENTS`, an HTTP server that says at `/health` when it is ready."""
+    port = _free_port()
+    with _child([str(name), "--port", str(port), *arguments], folder, environment or {}) as child:
+        _wait(child, lambda: _answers(port, "/health"))
         yield Running(pid=child.pid, url=f"http://127.0.0.1:{port}/v1")
 
 
@@ -92,9 +108,9 @@ def _wait(child: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def _answers(port: int) -> bool:
+def _answers(port: int, path: str) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/v1/models", timeout=5).is_success
+        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=5).is_success
     except httpx.HTTPError:
         return False
 

@@ -1,9 +1,11 @@
-"""A conversation of five turns, with and without keeping what was read before."""
+"""A conversation of five turns, with and without keeping what was read before, by each engine."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from benchmarks.clients import load, over, words_for
 from benchmarks.comparison import Session, main
+from benchmarks.llama import gguf, missing, served
 from benchmarks.result import Result, Table, number, ratio, spread
 from benchmarks.serving import Running, glmserve
 from glmserve_client.bench.exchange import Exchange
@@ -14,14 +16,30 @@ TURNS: Final = 5
 SHAPES: Final = {"Long questions, short answers": (64, 32), "Short questions, long answers": (16, 128)}
 """Tokens of each question and of each answer. What the model said is known to its worker; a new question is not."""
 SIDES: Final = ("--no-prefix-reuse", "--prefix-reuse")
+CONTEXT: Final = 2048
 
 Turns = dict[str, list[list[dict[str, Any]]]]
 """By side, turn and round: milliseconds to the first token, tokens of the prompt, and how many were known."""
 
 
 async def compare(session: Session) -> Result:
-    """Both servers are up all the time; only one is asked at a time."""
-    arguments = ["--model", str(session.model()), "--workers", "1"]
+    """One engine after the other; llama.cpp is left out if it is not installed."""
+    model = session.model(context=CONTEXT)
+    engines = {"chatglm-cpp": ["--model", str(model), "--workers", "1"]}
+    if not missing():
+        engines["llama.cpp"] = [*served(gguf(model), slots=1, context=CONTEXT)]
+    seen = {engine: await _engine(session, arguments) for engine, arguments in engines.items()}
+    return Result(
+        title="Five turns with and without prefix reuse",
+        method=f"A 300M q8_0 model, 1 worker or slot; the history grows; {session.rounds} rounds in turns. Medians, "
+        "least and greatest in brackets.",
+        tables=[_table(engine, shape, seen[engine][shape]) for engine in engines for shape in SHAPES],
+        raw=seen,
+    )
+
+
+async def _engine(session: Session, arguments: Sequence[str]) -> dict[str, Turns]:
+    """By shape. Both servers are up all the time; only one is asked at a time."""
     seen: dict[str, Turns] = {shape: {side: [[] for _ in range(TURNS)] for side in SIDES} for shape in SHAPES}
     with (
         glmserve(session.folder, *arguments, SIDES[0]) as without,
@@ -36,13 +54,7 @@ async def compare(session: Session) -> Result:
                     level = await _conversation(server, words, session.small(answer, 4), number_)
                     for exchange in level.exchanges:
                         seen[shape][side][exchange.turn].append(_record(exchange))
-    return Result(
-        title="Five turns with and without prefix reuse",
-        method=f"A 300M q8_0 model, 1 worker; the history grows; {session.rounds} rounds in turns. Medians, least and "
-        "greatest in brackets.",
-        tables=[_table(shape, seen[shape]) for shape in SHAPES],
-        raw=seen,
-    )
+    return seen
 
 
 async def _conversation(server: Running, words: int, tokens: int, seed: int) -> Level:
@@ -60,7 +72,7 @@ def _record(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def _table(shape: str, seen: Turns) -> Table:
+def _table(engine: str, shape: str, seen: Turns) -> Table:
     rows = []
     for turn in range(TURNS):
         without, reuse = (seen[side][turn] for side in SIDES)
@@ -73,7 +85,7 @@ def _table(shape: str, seen: Turns) -> Table:
     )
     columns = ["turn", "prompt tokens", "known", "first token without, ms", "with, ms", "faster"]
     question, answer = SHAPES[shape]
-    title = f"{shape} ({question} and {answer} tokens): time to the first token"
+    title = f"{engine}: {shape.lower()} ({question} and {answer} tokens): time to the first token"
     return Table(title=title, columns=columns, rows=rows)
 
 

@@ -321,7 +321,7 @@ def test_a_family_that_llama_cpp_does_not_know_is_refused(tmp_path: Path) -> Non
 
 
 async def test_a_long_prompt_does_not_stall_a_running_answer(tmp_path: Path) -> None:
-    """It is read in six steps, and each brings the running answer a token; the model is so slow that few come else."""
+    """It is read in eleven steps; each brings the running answer a token. The model is so slow that few come else."""
     file = tmp_path / "slow.bin"
     assert command("bench-model", str(file), "--parameters", "60M").returncode == 0
     with llama_server("--model", str(file), slots=2, command="serve") as server:
@@ -336,7 +336,7 @@ async def test_a_long_prompt_does_not_stall_a_running_answer(tmp_path: Path) -> 
                 await anext(running)
                 meanwhile += 1
             assert (await reading).usage.prompt_tokens > 1300
-            assert meanwhile >= 5
+            assert meanwhile >= 10
 
 
 def test_damaged_files_are_one_clear_line_each(made: Path, tmp_path: Path) -> None:

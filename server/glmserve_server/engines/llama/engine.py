@@ -29,7 +29,7 @@ from glmserve_server.plan import Budget
 MAX_CHOICES: Final = 8
 """The largest `n`."""
 
-_BATCH: Final = 256
+_BATCH: Final = 128
 _CACHE_MEBIBYTES: Final = 256
 _BAD_REQUEST: Final = 400
 
