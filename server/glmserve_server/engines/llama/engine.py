@@ -67,7 +67,8 @@ class LlamaEngine:
         self.context_length = min(header.number("context_length") or options.context_length, options.context_length)
         self._prompts = Prompts(dialect, self.context_length) if dialect else None
         self._stop_ids = frozenset(dialect.stop_ids if dialect else ())
-        self.capabilities = _capabilities_of(header, dialect)
+        self._template = templated.Template(header)
+        self.capabilities = _capabilities_of(self._template, dialect)
         self.plan = plan(
             header,
             slots=options.slots,
@@ -136,7 +137,7 @@ class LlamaEngine:
 
     async def _templated(self, request: ChatCompletionRequest, index: int) -> Events:
         answer = templated.TemplatedAnswer(request, index)
-        body = templated.body_of(request)
+        body = await asyncio.to_thread(self._template.body, request)
         async with contextlib.aclosing(self._events(request, body, answer, index, ids=False)) as events:
             async for event in events:
                 yield event
@@ -176,11 +177,10 @@ class LlamaEngine:
         return RuntimeError(f"llama.cpp: {message}")
 
 
-def _capabilities_of(header: GgufHeader, dialect: Dialect | None) -> Capabilities:
+def _capabilities_of(template: templated.Template, dialect: Dialect | None) -> Capabilities:
     if dialect is not None:
         return capabilities(tools=dialect.tools, reasoning=False, prompts=True)
-    template = str(header.values.get("tokenizer.chat_template", ""))
-    return capabilities(tools="tools" in template, reasoning="enable_thinking" in template, prompts=False)
+    return capabilities(tools=template.tools, reasoning=template.reasoning, prompts=False)
 
 
 def capabilities(*, tools: bool, reasoning: bool, prompts: bool) -> Capabilities:

@@ -3,6 +3,7 @@
 The JSON and the reading of its chunks are those of the upstream engine.
 """
 
+import json
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -11,10 +12,12 @@ import orjson
 from glmserve.v1.chat_pb2 import ChatCompletionRequest, StreamChatCompletionResponse
 from glmserve.v1.tool_pb2 import ToolChoice
 from glmserve_server.engines.llama.batch import Chunk
+from glmserve_server.engines.llama.ggufheader import GgufHeader
 from glmserve_server.engines.llama.logprobs import asked_of_llama
+from glmserve_server.engines.llama.specials import SpecialTokens
 from glmserve_server.engines.upstream.reply import Reply
 from glmserve_server.engines.upstream.request import chat_body
-from glmserve_server.errors import Unsupported
+from glmserve_server.errors import InvalidArgument, Unsupported
 
 _OURS: Final = (
     "model",
@@ -36,18 +39,64 @@ _OURS: Final = (
 )
 """What of OpenAI's JSON is said otherwise."""
 
+_TEMPLATE_KEY: Final = "tokenizer.chat_template"
 
-def body_of(request: ChatCompletionRequest) -> dict[str, Any]:
-    """What is asked of llama.cpp, but for the sampling. Raises `Unsupported` for what it would not hold."""
-    body = {name: value for name, value in chat_body(_narrowed(request), "").items() if name not in _OURS}
-    body |= {"return_progress": True, "verbose": True, "max_tokens": body.pop("max_completion_tokens", -1)}
-    if request.logprobs:
+
+class Template:
+    """What a file's own chat template makes of requests."""
+
+    def __init__(self, header: GgufHeader) -> None:
+        text = "".join(str(value) for key, value in header.values.items() if key.startswith(_TEMPLATE_KEY))
+        self.known = bool(text)
+        """Whether the file has one; else llama.cpp takes the most common one, without tools."""
+        self.tools = "tool_calls" in text and "tools" in text
+        """Whether it shows tools, and earlier calls in the way of OpenAI's API; there are some that do but the one."""
+        self.reasoning = "enable_thinking" in text
+        """Whether it can switch thoughts on and off."""
+        self._special = SpecialTokens(header.special)
+
+    def body(self, request: ChatCompletionRequest) -> dict[str, Any]:
+        """What is asked of llama.cpp, but for the sampling. For a thread: texts may be long.
+
+        Raises `Unsupported` for what it would not hold, `InvalidArgument` for what the template cannot show.
+        """
+        body = {name: value for name, value in chat_body(_narrowed(request), "").items() if name not in _OURS}
+        body |= {"return_progress": True, "verbose": True, "max_tokens": body.pop("max_completion_tokens", -1)}
+        body["messages"] = [
+            self._special.message(_with_objects(message, f"messages[{index}]"))
+            for index, message in enumerate(body["messages"])
+        ]
+        if request.logprobs:
+            if request.tools:
+                raise Unsupported(
+                    "logprobs: this model gives no log probabilities together with tools", field="logprobs"
+                )
+            body["top_logprobs"] = asked_of_llama(request)
         if request.tools:
-            raise Unsupported("logprobs: this model gives no log probabilities together with tools", field="logprobs")
-        body["top_logprobs"] = asked_of_llama(request)
-    if request.tools:
-        body["tool_choice"] = _mode(request.tool_choice)
-    return body
+            tools = json.loads(orjson.dumps(body["tools"]))
+            body["tools"] = [self._tool(tool, f"tools[{index}]") for index, tool in enumerate(tools)]
+            body["tool_choice"] = _mode(request.tool_choice)
+        return body
+
+    def _tool(self, tool: dict[str, Any], field: str) -> dict[str, Any]:
+        if tool["type"] != "function":
+            raise Unsupported(f"{field}: this model knows functions only, not {tool['type']}", field=field)
+        return self._special.tool(tool, field)
+
+
+def _with_objects(message: dict[str, Any], field: str) -> dict[str, Any]:
+    """A message with calls whose arguments are JSON objects: templates take them apart."""
+    for index, call in enumerate(message.get("tool_calls", ())):
+        function = call["function"]
+        function["arguments"] = function["arguments"].strip() or "{}"
+        try:
+            value = json.loads(function["arguments"])
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            name = f"{field}.tool_calls[{index}].arguments_json"
+            raise InvalidArgument(f"{name} must be a JSON object, not {function['arguments'][:64]!r}", field=name)
+    return message
 
 
 def _narrowed(request: ChatCompletionRequest) -> ChatCompletionRequest:
