@@ -17,6 +17,7 @@ from glmserve_server.engines.engine import Events, Tokens
 from glmserve_server.engines.llama import schemas, spoken, templated
 from glmserve_server.engines.llama.batch import Batch, Chunk, Limits
 from glmserve_server.engines.llama.dialect import dialect_of, family_of
+from glmserve_server.engines.llama.form import Form, response_schema
 from glmserve_server.engines.llama.ggufheader import GgufHeader
 from glmserve_server.engines.llama.packages import check_packages
 from glmserve_server.engines.llama.process import Load
@@ -153,6 +154,7 @@ class LlamaEngine:
     ) -> Events:
         body |= knobs(request, index, self.context_length, self._sampling)
         body["cache_prompt"] = self._reuse
+        form = Form(response_schema(request))
         admitted = calls.admit() or index > 0
         chunks = self._batch.run({"ids": ids, "body": body}, calls.caller(), admitted=admitted)
         async with contextlib.aclosing(chunks):
@@ -160,6 +162,7 @@ class LlamaEngine:
                 if "error" in chunk or "choices" not in chunk:
                     raise self._refused(request, chunk)
                 for event in answer.read(chunk):
+                    form.check(event)
                     yield event
                 if answer.ended:
                     return

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
+from glmserve_server.engines.llama.form import matcher
 from glmserve_server.errors import InvalidArgument
 
 MAX_NODES: Final = 2048
@@ -44,15 +45,12 @@ def check(request: ChatCompletionRequest) -> None:
 
 def fault(schema: Any) -> str | None:
     """Why llama.cpp could not hold an answer to a schema, in a line; None: it can. For a thread."""
-    from llguidance import LLMatcher, LLTokenizer
-
-    grammar = f"%llguidance {{}}\nstart: %json {json.dumps(schema)}"
-    matcher = LLMatcher(LLTokenizer("byte"), grammar, log_level=0)
-    if not matcher.is_error():
-        matcher.compute_bitmask()
-    if not matcher.is_error():
+    tried = matcher(schema)
+    if not tried.is_error():
+        tried.compute_bitmask()
+    if not tried.is_error():
         return None
-    text: str = matcher.get_error().rpartition("failed to compile JSON schema:")[2].partition("\n   1 |")[0]
+    text: str = tried.get_error().rpartition("failed to compile JSON schema:")[2].partition("\n   1 |")[0]
     words = text.partition("<state>")[0].split()
     return " ".join(words)[:200] if len(words) > 1 else "no text follows it"
 

@@ -15,6 +15,7 @@ from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
 from glmserve_server.engines.chatglm.job import Begun, End, Written
 from glmserve_server.engines.llama import schemas
 from glmserve_server.engines.llama.batch import Chunk
+from glmserve_server.engines.llama.form import response_schema
 from glmserve_server.engines.llama.logprobs import Logprobs, asked_of_llama
 from glmserve_server.errors import Unsupported
 
@@ -43,12 +44,8 @@ def _form(request: ChatCompletionRequest) -> dict[str, Any]:
     if toolbox.required:
         [function] = (function for function in toolbox.functions if function.name == toolbox.required[0])
         return {"json_schema": _arguments(function)}
-    match request.response_format.WhichOneof("format"):
-        case "json_object":
-            return {"json_schema": {"type": "object"}}
-        case "json_schema":
-            return {"json_schema": json.loads(request.response_format.json_schema.schema_json)}
-    return {}
+    schema = response_schema(request)
+    return {} if schema is None else {"json_schema": schema}
 
 
 def _arguments(function: FunctionTool) -> dict[str, Any]:

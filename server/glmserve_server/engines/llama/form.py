@@ -1,0 +1,60 @@
+"""Whether an answer keeps the form that llama.cpp was to hold it to.
+
+llguidance gives up where a schema takes it too long with the vocabulary of a model, and llama.cpp then goes on without
+it. What comes out is read here once more, byte by byte, which is easy, so that nobody takes such an answer for good.
+"""
+
+import json
+from typing import Any, Final
+
+from glmserve.v1.chat_pb2 import FINISH_REASON_LENGTH, ChatCompletionRequest, StreamChatCompletionResponse
+from glmserve_server.errors import InvalidArgument
+
+_FIELD: Final = "response_format.json_schema.schema_json"
+
+
+def response_schema(request: ChatCompletionRequest) -> dict[str, Any] | bool | None:
+    """The schema that the text of an answer follows; None: any text will do."""
+    match request.response_format.WhichOneof("format"):
+        case "json_object":
+            return {"type": "object"}
+        case "json_schema":
+            schema: dict[str, Any] | bool = json.loads(request.response_format.json_schema.schema_json)
+            return schema
+    return None
+
+
+class Form:
+    """One answer beside the schema of its text. Without a schema everything is right."""
+
+    def __init__(self, schema: dict[str, Any] | bool | None) -> None:
+        self._matcher = matcher(schema) if schema is not None else None
+
+    def check(self, event: StreamChatCompletionResponse) -> None:
+        """Raises `InvalidArgument` for the first text that the schema does not allow, and for an end too early."""
+        if self._matcher is None:
+            return
+        if event.HasField("text") and not self._matcher.consume_tokens(list(event.text.text.encode())):
+            raise _left()
+        if event.HasField("finished") and not (
+            event.finished.finish_reason == FINISH_REASON_LENGTH
+            or event.finished.HasField("stop_string")
+            or self._matcher.is_accepting()
+        ):
+            raise _left()
+
+
+def matcher(schema: dict[str, Any] | bool) -> Any:
+    """llguidance's matcher of the bytes of an answer, made as llama.cpp makes the one of its tokens."""
+    from llguidance import LLMatcher, LLTokenizer
+
+    grammar = f"%llguidance {{}}\nstart: %json {json.dumps(schema)}"
+    return LLMatcher(LLTokenizer("byte"), grammar, log_level=0)
+
+
+def _left() -> InvalidArgument:
+    return InvalidArgument(
+        f"{_FIELD} asks for more than can be held with this model's vocabulary, and the answer has left it: make it "
+        "simpler, above all its patterns",
+        field=_FIELD,
+    )
