@@ -122,7 +122,7 @@ class _Cursor:
         self._file = file
         self._data = b""
 
-    def bytes(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
         self.skip(size)
         return self._data[self.place - size : self.place]
 
@@ -131,7 +131,7 @@ class _Cursor:
         self._load(self.place)
 
     def number(self, layout: str) -> int:
-        return struct.unpack(layout, self.bytes(struct.calcsize(layout)))[0]  # type: ignore[no-any-return]
+        return struct.unpack(layout, self.take(struct.calcsize(layout)))[0]  # type: ignore[no-any-return]
 
     def count(self, most: int, what: str) -> int:
         number = self.number("<Q")
@@ -140,7 +140,7 @@ class _Cursor:
         return number
 
     def string(self) -> str:
-        return self.bytes(self.number("<Q")).decode("utf-8", "replace")
+        return self.take(self.number("<Q")).decode("utf-8", "replace")
 
     def strings(self, number: int) -> "array[int]":
         """Passes over so many strings. Returns where each begins, and the last ends."""
@@ -167,7 +167,7 @@ class _Cursor:
 
 
 def _read(path: Path, cursor: _Cursor) -> GgufHeader:
-    if (magic := cursor.bytes(len(MAGIC))) != MAGIC:
+    if (magic := cursor.take(len(MAGIC))) != MAGIC:
         raise _Broken(f"not a GGUF file: it begins with {magic!r}, not with {MAGIC!r}")
     if (version := cursor.number("<I")) not in _VERSIONS:
         raise _Broken(f"version {version} of GGUF is unknown")

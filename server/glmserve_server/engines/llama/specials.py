@@ -1,12 +1,11 @@
-"""Text that looks like a special token stays text, though llama.cpp reads special tokens wherever it finds their letters
-in a prompt: each is broken behind its first letter by a character that nobody sees.
+"""Text that looks like a special token stays text, though llama.cpp reads special tokens wherever it finds their
+letters in a prompt: each is broken behind its first letter by a character that nobody sees.
 """
 
 import json
-import os
 import re
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import groupby, takewhile
 from operator import itemgetter
 from typing import Any, Final
 
@@ -95,9 +94,9 @@ def _any_of(texts: Sequence[str]) -> str:
     """A pattern that matches where one of the texts, which are sorted, begins. What they share is looked at once."""
     if texts[0] == "":
         return ""  # no need to look further
-    groups = [list(group) for _, group in groupby(texts, itemgetter(0))]
     made = []
-    for group in groups:
-        shared = os.path.commonprefix(group)
-        made.append(re.escape(shared) + _any_of([text[len(shared) :] for text in group]))
+    for _, group in groupby(texts, itemgetter(0)):
+        same = list(group)
+        size = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(same[0], same[-1], strict=False)))
+        made.append(re.escape(same[0][:size]) + _any_of([text[size:] for text in same]))
     return made[0] if len(made) == 1 else f"(?:{'|'.join(made)})"

@@ -72,7 +72,9 @@ class Template:
                     "logprobs: this model gives no log probabilities together with tools", field="logprobs"
                 )
             body["top_logprobs"] = asked_of_llama(request)
-        if request.tools:
+        if _mode(request.tool_choice) == "none":
+            body.pop("tools", None)
+        elif request.tools:
             tools = json.loads(orjson.dumps(body["tools"]))
             body["tools"] = [self._tool(tool, f"tools[{index}]") for index, tool in enumerate(tools)]
             body["tool_choice"] = _mode(request.tool_choice)
@@ -81,6 +83,11 @@ class Template:
     def _tool(self, tool: dict[str, Any], field: str) -> dict[str, Any]:
         if tool["type"] != "function":
             raise Unsupported(f"{field}: this model knows functions only, not {tool['type']}", field=field)
+        if tool["function"].get("strict"):
+            field = f"{field}.function.strict"
+            raise Unsupported(
+                f"{field}: this model's calls are not held to all that a JSON Schema can say", field=field
+            )
         return self._special.tool(tool, field)
 
 
