@@ -6,7 +6,7 @@ that each does so once.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -14,11 +14,14 @@ from typing import Any, Final, NamedTuple
 import gguf
 import numpy
 
+from glmserve_server.engines.llama import letters
+
 TEMPLATES: Final = Path(__file__).parent / "templates"
 END: Final = "<|endoftext|>"
 SPECIAL: Final = (
     *(END, "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>"),
-    *("<|system|>", "<|user|>", "<|assistant|>", "<|observation|>", "/nothink"),
+    *("<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"),
+    *("<|begin_of_image|>", "<|end_of_image|>", "<|begin_of_video|>", "<|end_of_video|>", "/nothink"),
 )
 WORDS: Final = (
     *("<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"),
@@ -53,29 +56,28 @@ def write_gguf_chain(path: Path, template: str, *answers: str, spelled: Sequence
 
     In the answers `spelled` no mark is a token, which no trained model does.
     """
-    tokens = [chr(byte) for byte in range(256)] + [*SPECIAL, *WORDS]
-    kinds = [_NORMAL] * 256 + [_CONTROL] * len(SPECIAL) + [_USER_DEFINED] * len(WORDS)
-    ids = {token: number for number, token in enumerate(tokens) if number >= 256}
-    follows: dict[int, int] = {}
-    marks = {ids[name] for name in MARKS}
-    said = {}
+    runs: dict[str, list[str]] = {}
     for answer in (*answers, *spelled):
-        run = []
-        for piece in _pieces(answer, ids, () if answer in spelled else MARKS):
-            if piece not in ids:
-                ids[piece] = len(tokens)
-                tokens.append(piece)
-                kinds.append(_NORMAL)
-            run.append(ids[piece])
-        run.append(ids[END])
+        known = {piece for run in runs.values() for piece in run}
+        runs[answer] = _pieces(answer, known, () if answer in spelled else MARKS)
+    pieces = {piece for run in runs.values() for piece in run}.difference(MARKS)
+    ordinary = [*map(chr, range(256)), *sorted(pieces)]
+    tokens = [*ordinary, *SPECIAL, *WORDS]
+    kinds = [*[_NORMAL] * len(ordinary), *[_CONTROL] * len(SPECIAL), *[_USER_DEFINED] * len(WORDS)]
+    ids = {token: number for number, token in enumerate(tokens)}
+    marks = {ids[name] for name in MARKS}
+    follows: dict[int, int] = {}
+    said = {}
+    for answer, pieces_of_it in runs.items():
+        run = [*(ids[piece] for piece in pieces_of_it), ids[END]]
         follows |= {one: other for one, other in pairwise(run) if one not in marks}
-        decisions = [run[0], *(other for one, other in pairwise(run) if one in marks), ids[END]]
-        said[answer] = Said(answer, tuple(dict.fromkeys([*decisions, ids["<tool_call>"]])))
+        decisions = [run[0], *(other for one, other in pairwise(run) if one in marks), ids[END], ids["<tool_call>"]]
+        said[answer] = Said(answer, tuple(dict.fromkeys(decisions)))
     _write(path, (TEMPLATES / f"{template}.jinja").read_text(), tokens, kinds, ids, follows)
     return said
 
 
-def _pieces(text: str, ids: dict[str, int], marks: Sequence[str]) -> list[str]:
+def _pieces(text: str, known: Set[str], marks: Sequence[str]) -> list[str]:
     """The text as marks, where they stand, and else in pieces of few characters that no answer has had."""
     pieces: list[str] = []
     for part in re.split(f"({'|'.join(marks)})", text) if marks else [text]:
@@ -85,12 +87,12 @@ def _pieces(text: str, ids: dict[str, int], marks: Sequence[str]) -> list[str]:
         first, at = len(pieces), 0
         while at < len(part):
             ends = range(at + 2, len(part) + 1)
-            end = next((end for end in ends if part[at:end] not in ids and part[at:end] not in pieces), 0)
+            end = next((end for end in ends if part[at:end] not in known and part[at:end] not in pieces), 0)
             while not end:  # nothing new until the end: together with what is before
                 if len(pieces) == first:
                     raise ValueError(f"{text!r} has nothing new in {part!r}")
                 at -= len(pieces.pop())
-                end = len(part) if part[at:] not in ids and part[at:] not in pieces else 0
+                end = len(part) if part[at:] not in known and part[at:] not in pieces else 0
             pieces.append(part[at:end])
             at = end
     return pieces
@@ -159,14 +161,4 @@ def _letters(token: str, kind: int) -> str:
     """As GPT-2 writes bytes; the first 256 tokens are one byte each."""
     if kind != _NORMAL:
         return token
-    data = token.encode("latin-1") if len(token) == 1 else token.encode()
-    return "".join(map(_LETTERS.__getitem__, data))
-
-
-def _byte_letters() -> list[str]:
-    visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    others = iter(range(256, 512))
-    return [chr(byte) if byte in visible else chr(next(others)) for byte in range(256)]
-
-
-_LETTERS: Final = _byte_letters()
+    return letters.written(token.encode("latin-1") if len(token) == 1 else token.encode())

@@ -4,16 +4,20 @@ The models are chains (`ggufchain.py`) with templates written after those famili
 """
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
 import pytest
-from faces import Face, GrpcFace, Refused, Reply, Turn, request_of
-from running import Glmserve, llama_server
+from faces import Face, GrpcFace, Refused, Reply, Turn, opened, request_of
+from running import COMMAND, Glmserve, llama_server
 
 from glmserve.v1 import chat_pb2, token_pb2
+from glmserve.v1.model_pb2 import GetModelRequest
+from glmserve.v1.model_pb2_grpc import ModelServiceStub
 from glmserve.v1.token_pb2_grpc import TokenServiceStub
 from glmserve_server.bundled import BUNDLED
 
@@ -59,6 +63,10 @@ UNDECLARED: Final = f"Hm, {tagged_call('get_rates', bank='Coutts')}"
 BROKEN: Final = "Now <tool_call>get_news\n</tool_call>"
 TAGGED: Final = (TEXT, THOUGHT, LONG_THOUGHT, CALL, BARE, TWO, THOUGHT_CALL, THEN_CALL, UNDECLARED)
 
+JSON_CALL: Final = '\nI ask.\nget_weather\n{"city": "Kyoto", "days": 2}'
+SPOKEN: Final = "\nGood evening!"
+THINKING: Final = "\nHmm, so be it.</think>\nDone now."
+
 
 class Chains:
     """A server of chain models, and what each can be made to say."""
@@ -77,6 +85,10 @@ def chains(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chains]:
     folder = tmp_path_factory.mktemp("chains")
     said = {
         "tagged": ggufchain.write_gguf_chain(folder / "tagged.gguf", "tagged", *TAGGED, spelled=(BROKEN,)),
+        "metadata": ggufchain.write_gguf_chain(folder / "metadata.gguf", "metadata", SPOKEN, JSON_CALL),
+        "thinking": ggufchain.write_gguf_chain(
+            folder / "thinking.gguf", "thinking", JSON_CALL, spelled=(THINKING, SPOKEN)
+        ),
         "raising": ggufchain.write_gguf_chain(folder / "raising.gguf", "raising", TEXT),
     }
     models = [word for name in said for word in ("--model", str(folder / f"{name}.gguf"))]
@@ -310,3 +322,61 @@ def test_a_prompt_is_counted_as_it_is_read(face: Face, chains: Chains) -> None:
     assert count(chains.server, [("user", "x" * 3 * CONTEXT)]) == count(chains.server, [("user", "")]) + 3 * CONTEXT
     with pytest.raises(Refused, match="does not show them"):
         face.tokenize(ASKED, model="tagged")
+
+
+def test_a_glm4_that_another_has_made_is_spoken_to_as_ours(face: Face, chains: Chains) -> None:
+    """Its template would lose calls and their results; our dialect does not, and knows the tokens."""
+    assert face.ask(ASKED, **chains.saying("metadata", SPOKEN)).text == SPOKEN.strip()
+    reply = asked(face, ASKED, **chains.saying("metadata", JSON_CALL, tools=TOOLS))
+    assert (reply.text, reply.finish) == ("I ask.", "tool_calls")
+    assert reply.calls == [("get_weather", '{"city": "Kyoto", "days": 2}')]
+    ids, texts, _ = face.tokenize([("user", "<|user|>")], model="metadata", texts=True)
+    assert texts[:4] == ["[gMASK]", "<sop>", "<|user|>", "\n"]
+    assert "".join(texts[4:]) == "<|user|><|assistant|>"
+    assert len(ids) == len(texts) > 8
+
+
+def test_earlier_calls_of_such_a_file_are_turns_with_metadata(chains: Chains) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "get_time", "arguments": "{}"}}
+    talk: list[Turn] = [
+        *ASKED,
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "late"},
+    ]
+    with opened("grpc", chains.server) as face:
+        ids, _, _ = face.tokenize(talk, model="metadata", tools=[TIME])
+        prompt = face.detokenize(ids, "metadata")
+        assert prompt.endswith("<|user|>\nHi<|assistant|>get_time\n{}<|observation|>\nlate<|assistant|>")
+        assert prompt.startswith("[gMASK]<sop><|system|>\n# 可用工具\n\n## get_time\n\n{")
+
+
+def test_a_model_that_thinks_first_does_so_from_the_prompt_on(face: Face, chains: Chains) -> None:
+    reply = asked(face, ASKED, **chains.saying("thinking", THINKING))
+    assert (reply.reasoning.strip(), reply.text, reply.finish) == ("Hmm, so be it.", "Done now.", "stop")
+    _, texts, _ = face.tokenize(ASKED, model="thinking", texts=True)
+    assert "".join(texts).endswith("<|user|>\nHi<|assistant|>\n<think>")
+    cut = asked(face, ASKED, **chains.saying("thinking", THINKING, max_completion_tokens=3))
+    assert (cut.text, cut.finish) == ("", "length")
+    assert cut.reasoning
+    named = {"type": "function", "function": {"name": "get_time"}}
+    forced = asked(
+        face, ASKED, **chains.saying("thinking", THINKING, tools=TOOLS, tool_choice=named, max_completion_tokens=9)
+    )
+    assert [name for name, _ in forced.calls] == ["get_time"]
+
+
+def test_inspect_tells_what_applies(chains: Chains, tmp_path: Path) -> None:
+    expected = {
+        "tagged": ("its own chat template", True, True),
+        "metadata": ("glm4 dialect", True, False),
+        "raising": ("its own chat template", False, False),
+    }
+    for template, (prompts, tools, reasoning) in expected.items():
+        file = tmp_path / f"{template}.gguf"
+        ggufchain.write_gguf_chain(file, template, TEXT)
+        shown = subprocess.run([COMMAND, "inspect", file, "--json"], capture_output=True, check=True).stdout
+        record = json.loads(shown)
+        assert (record["prompts"], record["tools"], record["reasoning"]) == (prompts, tools, reasoning)
+        with grpc.insecure_channel(chains.server.grpc_address) as channel:
+            able = ModelServiceStub(channel).GetModel(GetModelRequest(model=template)).model.capabilities
+        assert (able.tools, able.reasoning) == (tools, reasoning)

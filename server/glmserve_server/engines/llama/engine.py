@@ -69,7 +69,7 @@ class LlamaEngine:
         self._prompts = Prompts(dialect, self.context_length) if dialect else None
         self._stop_ids = frozenset(dialect.stop_ids if dialect else ())
         self._template = templated.Template(header)
-        self.capabilities = _capabilities_of(self._template, dialect)
+        self.capabilities = capabilities_of(self._template, dialect)
         self.plan = plan(
             header,
             slots=options.slots,
@@ -184,7 +184,8 @@ class LlamaEngine:
                     return
 
 
-def _capabilities_of(template: templated.Template, dialect: Dialect | None) -> Capabilities:
+def capabilities_of(template: templated.Template, dialect: Dialect | None) -> Capabilities:
+    """What the model of a file can do."""
     if dialect is not None:
         return capabilities(tools=dialect.tools, reasoning=False, prompts=True)
     return capabilities(tools=template.tools, reasoning=template.reasoning, prompts=False)

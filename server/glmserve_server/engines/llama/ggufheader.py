@@ -81,6 +81,15 @@ def is_gguf(path: Path) -> bool:
 
 def read(path: Path) -> GgufHeader:
     """Raises `ModelBroken` with the path and what is wrong with the file."""
+    return _whole(path)[0]
+
+
+def tokens_of(path: Path) -> list[str]:
+    """The whole vocabulary, as the file writes it. Raises `ModelBroken`."""
+    return [text.decode("utf-8", "replace") for text in _whole(path)[1]]
+
+
+def _whole(path: Path) -> tuple[GgufHeader, Iterator[bytes]]:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -89,24 +98,6 @@ def read(path: Path) -> GgufHeader:
         raise ModelUnavailable(f"{path}: {error.strerror}") from None
     except _Broken as broken:
         raise ModelBroken(f"{path}: {broken}") from None
-
-
-def record_of(header: GgufHeader) -> dict[str, Value]:
-    """What it is, for people and as JSON; sizes in bytes."""
-    family = header.values.get("glmserve.family")
-    return {
-        "file": str(header.path),
-        "format": "GGUF",
-        "engine": "llama",
-        "size": header.size,
-        "architecture": header.architecture,
-        "name": header.values.get("general.name", ""),
-        "tensors": header.tensors,
-        "layers": header.number("block_count"),
-        "context_length": header.number("context_length"),
-        "vocabulary": header.lengths.get("tokenizer.ggml.tokens", 0),
-        "prompts": f"{family} dialect" if family else "its own chat template",
-    }
 
 
 class _Broken(Exception):
@@ -166,7 +157,8 @@ class _Cursor:
             self._data += block
 
 
-def _read(path: Path, cursor: _Cursor) -> GgufHeader:
+def _read(path: Path, cursor: _Cursor) -> tuple[GgufHeader, Iterator[bytes]]:
+    """What the header says, and the tokens."""
     if (magic := cursor.take(len(MAGIC))) != MAGIC:
         raise _Broken(f"not a GGUF file: it begins with {magic!r}, not with {MAGIC!r}")
     if (version := cursor.number("<I")) not in _VERSIONS:
@@ -190,7 +182,8 @@ def _read(path: Path, cursor: _Cursor) -> GgufHeader:
     )
     if not header.architecture:
         raise _Broken("the file does not say what it is: it has no general.architecture")
-    return header
+    places = pairwise(arrays.get(_TOKENS, ()))
+    return header, (cursor.piece(start + _SIZE.size, end) for start, end in places)
 
 
 def _value(cursor: _Cursor, kind: int) -> Value:
