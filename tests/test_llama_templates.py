@@ -71,8 +71,9 @@ THINKING: Final = "\nHmm, so be it.</think>\nDone now."
 class Chains:
     """A server of chain models, and what each can be made to say."""
 
-    def __init__(self, server: Glmserve, said: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, server: Glmserve, folder: Path, said: dict[str, dict[str, Any]]) -> None:
         self.server = server
+        self.folder = folder
         self._said = said
 
     def saying(self, model: str, answer: str, **more: Any) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def chains(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chains]:
     models = [word for name in said for word in ("--model", str(folder / f"{name}.gguf"))]
     smollm2 = ["--model", "smollm2"] if "smollm2" in BUNDLED else []
     with llama_server(*models, *smollm2, "--context-length", str(CONTEXT), slots=2) as server:
-        yield Chains(server, said)
+        yield Chains(server, folder, said)
 
 
 @pytest.fixture
@@ -157,6 +158,16 @@ def test_calls_are_found_where_they_are(
     assert [(name, json.loads(arguments)) for name, arguments in reply.calls] == calls
     assert (reply.reasoning, reply.text.strip()) == (reasoning, text)
     assert reply.finish == ("tool_calls" if calls else "stop")
+
+
+def test_a_stop_string_ends_text_not_thoughts_and_calls(face: Face, chains: Chains) -> None:
+    thought = asked(face, ASKED, **chains.saying("tagged", THOUGHT, stop=["me see", "think>"]))
+    assert (thought.reasoning, thought.text, thought.finish) == ("Let me see.", "Rain comes.", "stop")
+    called = asked(face, ASKED, **chains.saying("tagged", CALL, tools=TOOLS, stop=["city", "\n<arg"]))
+    assert json.loads(called.calls[0][1])["days"] == 3
+    cut = asked(face, ASKED, **chains.saying("tagged", THOUGHT, stop=["n com"]))
+    assert (cut.text, cut.finish) == ("Rai", "stop")
+    assert 8 < cut.completion_tokens < 14
 
 
 def test_a_call_that_is_cut_is_no_whole_one(face: Face, chains: Chains) -> None:
@@ -365,15 +376,10 @@ def test_a_model_that_thinks_first_does_so_from_the_prompt_on(face: Face, chains
     assert [name for name, _ in forced.calls] == ["get_time"]
 
 
-def test_inspect_tells_what_applies(chains: Chains, tmp_path: Path) -> None:
-    expected = {
-        "tagged": ("its own chat template", True, True),
-        "metadata": ("glm4 dialect", True, False),
-        "raising": ("its own chat template", False, False),
-    }
+def test_inspect_tells_what_applies(chains: Chains) -> None:
+    expected = {"tagged": ("its own chat template", True, True), "metadata": ("glm4 dialect", True, False)}
     for template, (prompts, tools, reasoning) in expected.items():
-        file = tmp_path / f"{template}.gguf"
-        ggufchain.write_gguf_chain(file, template, TEXT)
+        file = chains.folder / f"{template}.gguf"
         shown = subprocess.run([COMMAND, "inspect", file, "--json"], capture_output=True, check=True).stdout
         record = json.loads(shown)
         assert (record["prompts"], record["tools"], record["reasoning"]) == (prompts, tools, reasoning)

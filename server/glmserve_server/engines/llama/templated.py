@@ -9,7 +9,15 @@ from typing import Any, Final
 
 import orjson
 
-from glmserve.v1.chat_pb2 import ChatCompletionRequest, StreamChatCompletionResponse
+from glmserve.v1.chat_pb2 import (
+    FINISH_REASON_STOP,
+    ChatCompletionRequest,
+    Finished,
+    StreamChatCompletionResponse,
+    TextDelta,
+    TokenLogprob,
+    Usage,
+)
 from glmserve.v1.tool_pb2 import ToolChoice
 from glmserve_server.engines.llama.batch import Chunk
 from glmserve_server.engines.llama.ggufheader import GgufHeader
@@ -18,6 +26,7 @@ from glmserve_server.engines.llama.specials import SpecialTokens
 from glmserve_server.engines.upstream.reply import Reply
 from glmserve_server.engines.upstream.request import chat_body
 from glmserve_server.errors import InvalidArgument, Unsupported
+from glmserve_server.text import StopStrings
 
 _OURS: Final = (
     "model",
@@ -31,6 +40,7 @@ _OURS: Final = (
     "frequency_penalty",
     "logit_bias",
     "seed",
+    "stop",
     "ignore_eos",
     "top_logprobs",
     "prompt_cache_key",
@@ -61,7 +71,7 @@ class Template:
         Raises `Unsupported` for what it would not hold, `InvalidArgument` for what the template cannot show.
         """
         body = {name: value for name, value in chat_body(_narrowed(request), "").items() if name not in _OURS}
-        body |= {"return_progress": True, "verbose": True, "max_tokens": body.pop("max_completion_tokens", -1)}
+        body |= {"return_progress": True, "timings_per_token": True, "verbose": True, "max_tokens": body.pop("max_completion_tokens", -1)}
         body["messages"] = [
             self._special.message(_with_objects(message, f"messages[{index}]"))
             for index, message in enumerate(body["messages"])
@@ -130,36 +140,58 @@ def _mode(choice: ToolChoice) -> str:
 
 
 class TemplatedAnswer:
-    """One choice, from chunk to events."""
+    """One choice, from chunk to events. Stop strings are looked for in the text, not in thoughts and arguments."""
 
     def __init__(self, request: ChatCompletionRequest, index: int) -> None:
-        alone = ChatCompletionRequest(logprobs=request.logprobs, stop=request.stop)
-        self._reply = Reply(alone, ())
+        self._reply = Reply(ChatCompletionRequest(logprobs=request.logprobs), ())
+        self._stops = StopStrings(request.stop)
         self._index = index
         self._most = request.top_logprobs
-        self._prompt_tokens = 0
-        self._cached_tokens = 0
+        self._usage = Usage()
+        self._logprobs: list[TokenLogprob] = []
+        """Those of text that is held back, for it could become a stop string."""
         self._stopped = False
         self.ended = False
 
     def read(self, chunk: Chunk) -> Iterator[StreamChatCompletionResponse]:
         """The events that a chunk makes."""
         if progress := chunk.get("prompt_progress"):
-            self._prompt_tokens, self._cached_tokens = progress["total"], progress["cache"]
+            self._usage = Usage(prompt_tokens=progress["total"], cached_tokens=progress["cache"])
             return
-        ending = _ending(chunk)
-        if ending.get("stop_type") == "word":
-            chunk["choices"][0]["stop_reason"] = ending["stopping_word"]
-        self._stopped = self._stopped or ending.get("stop_type") == "eos"
-        yield from map(self._placed, self._reply.read(orjson.dumps(chunk).decode()))
+        self._usage.completion_tokens = (chunk.get("timings") or {}).get("predicted_n", 0)
+        self._stopped = self._stopped or (chunk.get("__verbose") or {}).get("stop_type") == "eos"
+        for event in self._reply.read(orjson.dumps(chunk).decode()):
+            yield from map(self._placed, self._shown(event))
+            if self.ended:
+                return
         if chunk.get("usage"):
             self.ended = True
             yield self._placed(self._reply.end())
 
+    def _shown(self, event: StreamChatCompletionResponse) -> Iterator[StreamChatCompletionResponse]:
+        """The event, or what a stop string leaves of it."""
+        if event.HasField("text"):
+            self._logprobs += event.text.logprobs
+            yield from self._text(self._stops.feed(event.text.text))
+            if self._stops.matched is not None:
+                self.ended = True
+                finished = Finished(finish_reason=FINISH_REASON_STOP, stop_string=self._stops.matched)
+                yield StreamChatCompletionResponse(finished=finished)
+                yield StreamChatCompletionResponse(usage=self._usage)
+            return
+        yield from self._text(self._stops.flush())
+        yield event
+
+    def _text(self, text: str) -> Iterator[StreamChatCompletionResponse]:
+        if text:
+            yield StreamChatCompletionResponse(text=TextDelta(text=text, logprobs=self._logprobs))
+            self._logprobs = []
+
     def _placed(self, event: StreamChatCompletionResponse) -> StreamChatCompletionResponse:
         kind = event.WhichOneof("event")
         if kind == "started":
-            event.started.prompt_tokens, event.started.cached_tokens = self._prompt_tokens, self._cached_tokens
+            event.started.prompt_tokens = self._usage.prompt_tokens
+            event.started.cached_tokens = self._usage.cached_tokens
         elif kind == "usage":
             event.usage.completion_tokens -= self._stopped  # llama.cpp counts the end token
         elif kind is not None:
@@ -168,9 +200,3 @@ class TemplatedAnswer:
             for token in event.text.logprobs:
                 del token.top_logprobs[self._most :]
         return event
-
-
-def _ending(chunk: Chunk) -> dict[str, Any]:
-    """What llama.cpp tells of the end of an answer; empty in the middle of one."""
-    shown = chunk.get("__verbose") or {}
-    return shown if "stop_type" in shown else {}
