@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc
+import openai
 import pytest
 from faces import Face, GrpcFace, Refused, Reply, Turn, opened, request_of
 from running import COMMAND, Glmserve, llama_server
@@ -61,11 +62,20 @@ THOUGHT_CALL: Final = f"<think>First {tagged_call('get_time')} or not</think>\nN
 THEN_CALL: Final = f"<think>I look.</think>\nSo:{tagged_call('get_weather', city='Lima')}"
 UNDECLARED: Final = f"Hm, {tagged_call('get_rates', bank='Coutts')}"
 BROKEN: Final = "Now <tool_call>get_news\n</tool_call>"
-TAGGED: Final = (TEXT, THOUGHT, LONG_THOUGHT, CALL, BARE, TWO, THOUGHT_CALL, THEN_CALL, UNDECLARED)
+AFTERWARDS: Final = f"{tagged_call('get_weather', city='Kyiv')} and that is it"
+THOUGHT_JSON: Final = '<think>I add.</think>{"sum": 12}'
+TAGGED: Final = (
+    *(TEXT, THOUGHT, LONG_THOUGHT, THOUGHT_JSON, THOUGHT_CALL, THEN_CALL),
+    *(CALL, BARE, TWO, UNDECLARED, AFTERWARDS),
+)
 
 JSON_CALL: Final = '\nI ask.\nget_weather\n{"city": "Kyoto", "days": 2}'
 SPOKEN: Final = "\nGood evening!"
 THINKING: Final = "\nHmm, so be it.</think>\nDone now."
+
+OPENED: Final = "I see it.</think>Quite so."
+OPENED_CALL: Final = "Now I look.</think>" + tagged_call("get_weather", city="Nice", days="2").replace("\n", "")
+OPENED_CUT: Final = "On and on"
 
 
 class Chains:
@@ -86,6 +96,7 @@ def chains(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chains]:
     folder = tmp_path_factory.mktemp("chains")
     said = {
         "tagged": ggufchain.write_gguf_chain(folder / "tagged.gguf", "tagged", *TAGGED, spelled=(BROKEN,)),
+        "opened": ggufchain.write_gguf_chain(folder / "opened.gguf", "opened", OPENED, OPENED_CALL, OPENED_CUT),
         "metadata": ggufchain.write_gguf_chain(folder / "metadata.gguf", "metadata", SPOKEN, JSON_CALL),
         "thinking": ggufchain.write_gguf_chain(
             folder / "thinking.gguf", "thinking", JSON_CALL, spelled=(THINKING, SPOKEN)
@@ -160,6 +171,38 @@ def test_calls_are_found_where_they_are(
     assert reply.finish == ("tool_calls" if calls else "stop")
 
 
+def test_a_form_holds_the_answer_and_not_the_thoughts(face: Face, chains: Chains) -> None:
+    form: Any = {"type": "json_object"}
+    if isinstance(face, GrpcFace):
+        form = chat_pb2.ResponseFormat(json_object=chat_pb2.JsonObjectFormat())
+    reply = asked(face, ASKED, **chains.saying("tagged", THOUGHT_JSON, response_format=form))
+    assert (reply.reasoning, json.loads(reply.text), reply.finish) == ("I add.", {"sum": 12}, "stop")
+
+
+def test_thoughts_are_counted(chains: Chains) -> None:
+    with openai.OpenAI(base_url=chains.server.openai_url, api_key="none", max_retries=0) as client:
+        messages: Any = [{"role": "user", "content": "Hi"}]
+        answer = client.chat.completions.create(messages=messages, **chains.saying("tagged", THOUGHT))
+        assert answer.usage is not None
+        assert answer.usage.completion_tokens_details is not None
+        thoughts = answer.usage.completion_tokens_details.reasoning_tokens
+        assert thoughts is not None
+        assert 5 <= thoughts <= answer.usage.completion_tokens - 5
+
+
+def test_thoughts_that_the_prompt_begins_are_thoughts_too(face: Face, chains: Chains) -> None:
+    reply = asked(face, ASKED, **chains.saying("opened", OPENED))
+    assert (reply.reasoning, reply.text, reply.finish) == ("I see it.", "Quite so.", "stop")
+    called = asked(face, ASKED, **chains.saying("opened", OPENED_CALL, tools=TOOLS))
+    assert (called.reasoning, called.text) == ("Now I look.", "")
+    assert [(name, json.loads(arguments)) for name, arguments in called.calls] == [
+        ("get_weather", {"city": "Nice", "days": 2})
+    ]
+    cut = asked(face, ASKED, **chains.saying("opened", OPENED_CUT, max_completion_tokens=2))
+    assert (cut.text, cut.finish) == ("", "length")
+    assert OPENED_CUT.startswith(cut.reasoning)
+
+
 def test_a_stop_string_ends_text_not_thoughts_and_calls(face: Face, chains: Chains) -> None:
     thought = asked(face, ASKED, **chains.saying("tagged", THOUGHT, stop=["me see", "think>"]))
     assert (thought.reasoning, thought.text, thought.finish) == ("Let me see.", "Rain comes.", "stop")
@@ -187,6 +230,8 @@ def test_only_what_is_declared_can_be_called(face: Face, chains: Chains) -> None
     assert reply.text == "Hm, "
     assert {name for name, _ in reply.calls} <= {"get_weather", "get_time"}
     assert all(isinstance(json.loads(arguments), dict) for _, arguments in reply.calls)
+    alone = asked(face, ASKED, **chains.saying("tagged", AFTERWARDS, tools=TOOLS))
+    assert (alone.text, len(alone.calls), alone.finish) == ("", 1, "tool_calls")
 
 
 def test_a_call_in_no_known_form_is_an_error_that_says_so(face: Face, chains: Chains) -> None:

@@ -24,7 +24,7 @@ FAMILY_KEY: Final = "glmserve.family"
 TOKENIZER_KEY: Final = "glmserve.tokenizer"
 VOCABULARY_KEY: Final = "glmserve.vocabulary_size"
 
-_GLM4_PARTS: Final = ("metadata", "[gMASK]", "<sop>", "<|assistant|>", "<|observation|>")
+_GLM4_PARTS: Final = ("metadata", "[gMASK]", "<sop>", "<|assistant|>")
 
 
 def family_of(header: GgufHeader) -> Family | None:

@@ -43,14 +43,14 @@ class SpecialTokens:
         return made
 
     def tool(self, tool: dict[str, Any], field: str) -> dict[str, Any]:
-        """A declared function, its descriptions broken. Raises `InvalidArgument` where the model would have to write
-        the letters of a special token: in names and in values."""
+        """A declared function, which is in `field`, its descriptions broken. Raises `InvalidArgument` where the model
+        would have to write the letters of a special token: in names and in values."""
         function = dict(tool["function"])
-        self._check(function["name"], f"{field}.function.name")
+        self._check(function["name"], f"{field}.name")
         if "description" in function:
             function["description"] = self.broken(function["description"])
         if "parameters" in function:
-            function["parameters"] = self._schema(function["parameters"], f"{field}.function.parameters_json")
+            function["parameters"] = self._schema(function["parameters"], f"{field}.parameters_json")
         return {**tool, "function": function}
 
     def _value(self, value: Any) -> Any:

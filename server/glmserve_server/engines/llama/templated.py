@@ -4,7 +4,7 @@ The JSON and the reading of its chunks are those of the upstream engine.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import orjson
@@ -49,6 +49,9 @@ _OURS: Final = (
 )
 """What of OpenAI's JSON is said otherwise."""
 
+_LOGPROBS: Final = "logprobs: this model gives no log probabilities"
+_NOT_STRICT: Final = "this model's calls are not held to all that a JSON Schema can say"
+
 _TEMPLATE_KEY: Final = "tokenizer.chat_template"
 
 
@@ -71,33 +74,37 @@ class Template:
         Raises `Unsupported` for what it would not hold, `InvalidArgument` for what the template cannot show.
         """
         body = {name: value for name, value in chat_body(_narrowed(request), "").items() if name not in _OURS}
-        body |= {"return_progress": True, "timings_per_token": True, "verbose": True, "max_tokens": body.pop("max_completion_tokens", -1)}
+        body |= {
+            "return_progress": True,
+            "timings_per_token": True,
+            "verbose": True,
+            "max_tokens": body.pop("max_completion_tokens", -1),
+        }
         body["messages"] = [
             self._special.message(_with_objects(message, f"messages[{index}]"))
             for index, message in enumerate(body["messages"])
         ]
+        body |= self._tools(body.pop("tools", []), request)
         if request.logprobs:
-            if request.tools:
-                raise Unsupported(
-                    "logprobs: this model gives no log probabilities together with tools", field="logprobs"
-                )
+            if "tools" in body:
+                raise Unsupported(f"{_LOGPROBS} together with tools", field="logprobs")
             body["top_logprobs"] = asked_of_llama(request)
-        if _mode(request.tool_choice) == "none":
-            body.pop("tools", None)
-        elif request.tools:
-            tools = json.loads(orjson.dumps(body["tools"]))
-            body["tools"] = [self._tool(tool, f"tools[{index}]") for index, tool in enumerate(tools)]
-            body["tool_choice"] = _mode(request.tool_choice)
         return body
 
-    def _tool(self, tool: dict[str, Any], field: str) -> dict[str, Any]:
+    def _tools(self, tools: list[dict[str, Any]], request: ChatCompletionRequest) -> dict[str, Any]:
+        """What the model is shown of tools: none of those that it must not call."""
+        mode = _mode(request.tool_choice)
+        if not tools or mode == "none":
+            return {}
+        places = {tool.function.name: f"tools[{place}].function" for place, tool in enumerate(request.tools)}
+        return {"tools": [self._tool(tool, places) for tool in json.loads(orjson.dumps(tools))], "tool_choice": mode}
+
+    def _tool(self, tool: dict[str, Any], places: Mapping[str, str]) -> dict[str, Any]:
         if tool["type"] != "function":
-            raise Unsupported(f"{field}: this model knows functions only, not {tool['type']}", field=field)
+            raise Unsupported(f"tools: this model knows functions only, not {tool['type']}", field="tools")
+        field = places[tool["function"]["name"]]
         if tool["function"].get("strict"):
-            field = f"{field}.function.strict"
-            raise Unsupported(
-                f"{field}: this model's calls are not held to all that a JSON Schema can say", field=field
-            )
+            raise Unsupported(f"{field}.strict: {_NOT_STRICT}", field=f"{field}.strict")
         return self._special.tool(tool, field)
 
 
@@ -179,6 +186,8 @@ class TemplatedAnswer:
                 yield StreamChatCompletionResponse(finished=finished)
                 yield StreamChatCompletionResponse(usage=self._usage)
             return
+        if event.HasField("reasoning"):
+            self._usage.reasoning_tokens = self._usage.completion_tokens
         yield from self._text(self._stops.flush())
         yield event
 
@@ -194,6 +203,7 @@ class TemplatedAnswer:
             event.started.cached_tokens = self._usage.cached_tokens
         elif kind == "usage":
             event.usage.completion_tokens -= self._stopped  # llama.cpp counts the end token
+            event.usage.reasoning_tokens = self._usage.reasoning_tokens  # it does not count these
         elif kind is not None:
             getattr(event, kind).choice_index = self._index
         if kind == "text":
