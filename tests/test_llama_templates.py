@@ -304,8 +304,8 @@ def test_thoughts_can_be_switched_off(face: Face, chains: Chains) -> None:
 
 def test_what_looks_like_a_special_token_is_text_wherever_it_stands(chains: Chains) -> None:
     def talk(text: str) -> list[list[Turn]]:
-        call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": json.dumps({"x": text})}}
-        escaped = {**call, "function": {"name": "f", "arguments": json.dumps({"x": text}).replace("<", "\\u003c")}}
+        call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": json.dumps({"type": text})}}
+        escaped = {**call, "function": {"name": "f", "arguments": json.dumps({"role": text}).replace("<", "\\u003c")}}
         return [
             [("system", text), *ASKED],
             [("user", text)],

@@ -14,8 +14,6 @@ from glmserve_server.errors import InvalidArgument
 JOINER: Final = "\u2060"
 """WORD JOINER: no space and no letter, and nowhere can a line be broken there."""
 
-_OURS: Final = frozenset(["role", "type"])
-"""Keys of messages whose values are no text of the caller's."""
 _PROSE: Final = frozenset(["description", "title"])
 """Keys of a schema whose texts bind nothing."""
 
@@ -36,10 +34,11 @@ class SpecialTokens:
         return text
 
     def message(self, message: dict[str, Any]) -> dict[str, Any]:
-        """A message of OpenAI's JSON with all its texts broken; the arguments of its calls are read as JSON for it."""
-        made = {key: value if key in _OURS else self._value(value) for key, value in message.items()}
-        for index, call in enumerate(message.get("tool_calls", ())):
-            made["tool_calls"][index]["function"]["arguments"] = self._json(call["function"]["arguments"])
+        """A message of OpenAI's JSON with all its texts broken; the arguments of its calls, which are JSON, within."""
+        made: dict[str, Any] = {**self._value(message), "role": message["role"]}
+        for call, given in zip(made.get("tool_calls", ()), message.get("tool_calls", ()), strict=True):
+            call["type"] = given["type"]
+            call["function"]["arguments"] = self._json(given["function"]["arguments"])
         return made
 
     def tool(self, tool: dict[str, Any], field: str) -> dict[str, Any]:
@@ -59,15 +58,13 @@ class SpecialTokens:
         if isinstance(value, list):
             return [self._value(item) for item in value]
         if isinstance(value, dict):
-            return {self.broken(key): item if key in _OURS else self._value(item) for key, item in value.items()}
+            return {self.broken(key): self._value(item) for key, item in value.items()}
         return value
 
     def _json(self, text: str) -> str:
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            return self.broken(text)
-        return json.dumps(self._value(value), ensure_ascii=False)
+        value = json.loads(text)
+        broken = self._value(value)
+        return text if broken == value else json.dumps(broken, ensure_ascii=False)
 
     def _schema(self, node: Any, field: str) -> Any:
         if isinstance(node, list):
