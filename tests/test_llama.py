@@ -3,6 +3,7 @@
 What both engines can is tested with both, in test_chat, test_tools and test_faults.
 """
 
+import asyncio
 import json
 import math
 import os
@@ -90,6 +91,11 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 def completion(client: openai.OpenAI, turns: list[tuple[str, str]] = QUESTION, **parameters: Any) -> Any:
     messages: Any = [{"role": role, "content": text} for role, text in turns]
     return client.chat.completions.create(messages=messages, **{"model": MODEL, **parameters})
+
+
+def asked(text: str, **parameters: Any) -> ChatCompletionRequest:
+    message = Message(role=message_pb2.ROLE_USER, content=[ContentPart(text=text)])
+    return ChatCompletionRequest(messages=[message], temperature=0, **parameters)
 
 
 def test_both_engines_read_and_say_the_same(tmp_path: Path) -> None:
@@ -314,6 +320,25 @@ def test_a_family_that_llama_cpp_does_not_know_is_refused(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_a_long_prompt_does_not_stall_a_running_answer(tmp_path: Path) -> None:
+    """It is read in six steps, and each brings the running answer a token; the model is so slow that few come else."""
+    file = tmp_path / "slow.bin"
+    assert command("bench-model", str(file), "--parameters", "60M").returncode == 0
+    with llama_server("--model", str(file), slots=2, command="serve") as server:
+        async with grpc.aio.insecure_channel(server.grpc_address) as channel:
+            stub = ChatServiceStub(channel)
+            running = aiter(stub.StreamChatCompletion(asked("Hello!", ignore_eos=True)))
+            for _ in range(5):
+                await anext(running)
+            reading = asyncio.ensure_future(stub.CreateChatCompletion(asked("a b c " * 450, max_completion_tokens=1)))
+            meanwhile = 0
+            while not reading.done():
+                await anext(running)
+                meanwhile += 1
+            assert (await reading).usage.prompt_tokens > 1300
+            assert meanwhile >= 5
+
+
 def test_damaged_files_are_one_clear_line_each(made: Path, tmp_path: Path) -> None:
     files = [tmp_path / f"cut{size}.gguf" for size in (10, 4000, 4_000_000)]
     for file in files:
@@ -361,14 +386,15 @@ def test_a_model_that_cannot_be_loaded_again_is_unavailable_until_it_can(made: P
         assert "Paris" in face.ask(QUESTION, model="model", temperature=0).text
 
 
-def test_ctrl_c_lets_running_answers_end_and_leaves_nothing() -> None:
-    with llama_server("--model", MODEL, slots=2, command="serve") as server, opened("grpc", server) as face:
+@pytest.mark.parametrize(("model", "most"), [(MODEL, 1500), ("smollm2", 100)])
+def test_ctrl_c_lets_running_answers_end_and_leaves_nothing(way: Way, model: str, most: int) -> None:
+    with llama_server("--model", model, slots=2) as server, way(server) as face:
         family = server.family()
-        stream = face.stream(QUESTION, **ENDLESS, max_completion_tokens=1500)
+        stream = face.stream(QUESTION, **{**ENDLESS, "model": model, "max_completion_tokens": most})
         next(stream)
         os.killpg(server.pid, signal.SIGINT)  # reaches the worker too, as on a terminal
         *_, last = stream
-        assert (last.finish, last.completion_tokens) == ("length", 1500)
+        assert (last.finish, last.completion_tokens) == ("length", most)
         assert server.wait() == 0
         psutil.wait_procs(family)
 

@@ -26,6 +26,7 @@ class LlamaSettings(QueuedSettings):
         unset="8, or what the memory holds",
         low=1,
         high=64,
+        shared="slots",
         example="4",
     )
     threads: int | None = key(
