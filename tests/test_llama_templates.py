@@ -4,6 +4,7 @@ The models are chains (`ggufchain.py`) with templates written after those famili
 """
 
 import json
+import random
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -21,6 +22,7 @@ from glmserve.v1.model_pb2 import GetModelRequest
 from glmserve.v1.model_pb2_grpc import ModelServiceStub
 from glmserve.v1.token_pb2_grpc import TokenServiceStub
 from glmserve_server.bundled import BUNDLED
+from glmserve_server.engines.llama.specials import SpecialTokens
 
 pytestmark = pytest.mark.llama
 ggufchain = pytest.importorskip("ggufchain", reason="left out: gguf is not installed", exc_type=ImportError)
@@ -325,6 +327,20 @@ def test_what_looks_like_a_special_token_is_text_wherever_it_stands(chains: Chai
         count(chains.server, ASKED, tools=[described]) - count(chains.server, ASKED, tools=[plain])
         == len(broken.encode()) - 1
     )
+
+
+def test_special_tokens_are_broken_also_where_they_overlap() -> None:
+    chance = random.Random(1)
+
+    def letters(most: int) -> str:
+        return "".join(chance.choices("<|>ab", k=chance.randint(2, most)))
+
+    for _ in range(500):
+        tokens, text = [letters(4) for _ in range(4)], letters(16)
+        broken = SpecialTokens(tokens).broken(text)
+        assert broken.replace(JOINER, "") == text
+        assert not any(token in broken for token in tokens)
+        assert (broken == text) == (not any(token in text for token in tokens))
 
 
 def test_a_real_model_is_not_deceived_either(chains: Chains) -> None:
