@@ -31,7 +31,7 @@ Way = Callable[[Glmserve], AbstractContextManager[Face]]
 
 CONTEXT: Final = 2048
 JOINER: Final = "\u2060"
-WEATHER: Final = {
+WEATHER: Final[dict[str, Any]] = {
     "type": "function",
     "function": {
         "name": "get_weather",
@@ -43,7 +43,10 @@ WEATHER: Final = {
         },
     },
 }
-TIME: Final = {"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}}}
+TIME: Final[dict[str, Any]] = {
+    "type": "function",
+    "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}},
+}
 TOOLS: Final = [WEATHER, TIME]
 ASKED: Final[list[Turn]] = [("user", "Hi")]
 
@@ -386,7 +389,8 @@ def test_what_a_template_cannot_show_is_refused(face: Face, chains: Chains) -> N
 
 
 def test_a_prompt_is_counted_as_it_is_read(face: Face, chains: Chains) -> None:
-    for more in ({}, {"tools": TOOLS}):
+    several: list[dict[str, Any]] = [{}, {"tools": TOOLS}]
+    for more in several:
         assert (
             count(chains.server, ASKED, **more)
             == face.ask(ASKED, **chains.saying("tagged", TEXT, **more)).prompt_tokens
