@@ -128,11 +128,11 @@ class GrpcFace:
 
     def ask(self, turns: Sequence[Turn], **parameters: Any) -> Reply:
         """See `Face.ask`."""
-        return self._whole(_request(turns, parameters))
+        return self._whole(request_of(turns, parameters))
 
     def stream(self, turns: Sequence[Turn], **parameters: Any) -> Generator[Reply, None, None]:
         """See `Face.stream`."""
-        return self._pieces(_request(turns, parameters))
+        return self._pieces(request_of(turns, parameters))
 
     def complete(self, prompt: Raw, **parameters: Any) -> Reply:
         """See `Face.complete`."""
@@ -144,7 +144,7 @@ class GrpcFace:
 
     def tokenize(self, text: str | Sequence[Turn], *, texts: bool = False, **parameters: Any) -> Tokenized:
         """See `Face.tokenize`."""
-        chat = _raw_request(text, parameters) if isinstance(text, str) else _request(text, parameters)
+        chat = _raw_request(text, parameters) if isinstance(text, str) else request_of(text, parameters)
         try:
             response = self._tokens.Tokenize(TokenizeRequest(chat=chat, include_token_texts=texts))
         except grpc.RpcError as error:
@@ -393,7 +393,7 @@ def _add(reply: Reply, chunk: ChatCompletionChunk) -> None:
         reply.completion_tokens = chunk.usage.completion_tokens
 
 
-def _request(turns: Sequence[Turn], parameters: dict[str, Any]) -> ChatCompletionRequest:
+def request_of(turns: Sequence[Turn], parameters: dict[str, Any]) -> ChatCompletionRequest:
     """A request of the contract from OpenAI's words for one."""
     if "tools" in parameters:
         parameters["tools"] = [_tool(tool) for tool in parameters["tools"]]

@@ -80,12 +80,12 @@ class Chat:
         entry = self._catalogue.find(request.chat.model)
         calls.note(model=entry.id)
         self._checked(request.chat, entry)
-        ids = (await entry.engine.tokenize(request.chat)).ids
-        return CountTokensResponse(
-            prompt_tokens=len(ids),
-            context_length=entry.engine.context_length,
-            token_ids=ids if request.include_token_ids else [],
-        )
+        if request.include_token_ids:
+            ids = (await entry.engine.tokenize(request.chat)).ids
+            size = len(ids)
+        else:
+            ids, size = [], await entry.engine.count(request.chat)
+        return CountTokensResponse(prompt_tokens=size, context_length=entry.engine.context_length, token_ids=ids)
 
     async def tokenize(self, request: TokenizeRequest, /) -> TokenizeResponse:
         """The tokens of a conversation or a text."""

@@ -2,13 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 if TYPE_CHECKING:
     from glmserve_server.card.card import Card
     from glmserve_server.engines.settings import ModelSettings
+
+_WORDS: Final = {True: "yes", False: "no"}
 
 
 def inspect(
@@ -40,10 +42,11 @@ def _inspect_gguf(name: str, path: Path, *, as_json: bool) -> int:
     from glmserve_server.card.record import refusal_record
     from glmserve_server.card.visible import visible
     from glmserve_server.engines.llama import ggufheader
+    from glmserve_server.engines.llama.record import record_of
     from glmserve_server.errors import ModelUnavailable
 
     try:
-        record = ggufheader.record_of(ggufheader.read(path))
+        record = record_of(ggufheader.read(path))
     except ModelUnavailable as error:
         if as_json:
             typer.echo(json.dumps(refusal_record(name, str(error)), indent=2))
@@ -52,7 +55,7 @@ def _inspect_gguf(name: str, path: Path, *, as_json: bool) -> int:
     if as_json:
         typer.echo(json.dumps(record, indent=2))
     for key, value in () if as_json else record.items():
-        typer.echo(f"{key:<16}{visible(str(value))}")
+        typer.echo(f"{key:<16}{visible(str(_WORDS.get(value, value) if isinstance(value, bool) else value))}")
     return 0
 
 

@@ -63,6 +63,10 @@ class Engine(Protocol):
         """The tokens of the prompt that `generate` would run. `texts`: what they stand for as well."""
         ...
 
+    async def count(self, request: ChatCompletionRequest) -> int:
+        """How many tokens that prompt has; also for engines that do not know which."""
+        ...
+
     async def detokenize(self, ids: Sequence[int]) -> str:
         """The text of some tokens. Raises `InvalidArgument` for ids that are none, naming them `token_ids[i]`."""
         ...

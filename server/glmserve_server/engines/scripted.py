@@ -63,6 +63,10 @@ class ScriptedEngine:
         words = [word for message in request.messages for word in _words(_text(message))]
         return Tokens(list(range(len(words))), words if texts else [])
 
+    async def count(self, request: ChatCompletionRequest) -> int:
+        """See `Engine.count`."""
+        return len((await self.tokenize(request)).ids)
+
     async def detokenize(self, ids: Sequence[int]) -> str:
         """See `Engine.detokenize`: ids are bytes."""
         _check_bytes(ids, "token_ids")

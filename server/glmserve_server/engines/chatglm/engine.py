@@ -132,6 +132,10 @@ class ChatGlmEngine:
         await self._picture(prompt)
         return await self._prompts.tokens(prompt, texts=texts)
 
+    async def count(self, request: ChatCompletionRequest) -> int:
+        """See `Engine.count`."""
+        return len((await self.tokenize(request)).ids)
+
     async def detokenize(self, ids: Sequence[int]) -> str:
         """See `Engine.detokenize`."""
         return await self._prompts.text(ids)

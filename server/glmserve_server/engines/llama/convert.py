@@ -18,6 +18,7 @@ from glmserve_server.engines.chatglm.architecture import Family
 from glmserve_server.engines.chatglm.dialects.families import dialect_of
 from glmserve_server.engines.chatglm.dialects.glm4 import ranks_of
 from glmserve_server.engines.chatglm.modelfile import ModelFile, Tensor
+from glmserve_server.engines.llama import letters
 from glmserve_server.engines.llama.dialect import FAMILY_KEY, TOKENIZER_KEY, VOCABULARY_KEY
 from glmserve_server.engines.llama.packages import check_packages
 from glmserve_server.errors import ModelBroken
@@ -118,7 +119,7 @@ def _write_tiktoken(writer: Any, model: ModelFile) -> None:
     from glmserve_server.engines.chatglm.dialects.glm4 import SPECIAL
 
     ranks = ranks_of(model.tokenizer)
-    tokens = [_letters(token) for token in sorted(ranks, key=ranks.__getitem__)]
+    tokens = [letters.written(token) for token in sorted(ranks, key=ranks.__getitem__)]
     kinds = [_NORMAL] * len(tokens) + [_CONTROL] * len(SPECIAL)
     tokens += SPECIAL
     padding = model.config.vocab_size - len(tokens)
@@ -127,7 +128,7 @@ def _write_tiktoken(writer: Any, model: ModelFile) -> None:
     writer.add_token_list([*tokens, *(f"[PAD{index}]" for index in range(padding))])
     writer.add_token_types([*kinds, *[_UNUSED] * padding])
     merges = list(_merges(ranks)) or [(b"\0", b"\0")]  # llama.cpp wants at least one
-    writer.add_token_merges([f"{_letters(left)} {_letters(right)}" for left, right in merges])
+    writer.add_token_merges([f"{letters.written(left)} {letters.written(right)}" for left, right in merges])
     end = len(ranks)
     writer.add_unk_token_id(end)
     writer.add_pad_token_id(end)
@@ -145,20 +146,6 @@ def _merges(ranks: dict[bytes, int]) -> Iterator[tuple[bytes, bytes]]:
             parts[at : at + 2] = [parts[at] + parts[at + 1]]
         if len(parts) == 2:
             yield parts[0], parts[1]
-
-
-def _letters(token: bytes) -> str:
-    """A token as GPT-2 writes bytes: each as one visible character."""
-    return "".join(map(_LETTERS.__getitem__, token))
-
-
-def _byte_letters() -> list[str]:
-    visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    others = iter(range(256, 512))
-    return [chr(byte) if byte in visible else chr(next(others)) for byte in range(256)]
-
-
-_LETTERS: Final = _byte_letters()
 
 
 def _write_sentencepiece(writer: Any, model: ModelFile) -> None:

@@ -10,20 +10,21 @@ from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.model_pb2 import Capabilities
 from glmserve_server import calls
 from glmserve_server.engines.chatglm.dialects.dialect import Dialect, Prompt
-from glmserve_server.engines.chatglm.prompts import Prompts, too_long
+from glmserve_server.engines.chatglm.prompts import Prompts
 from glmserve_server.engines.chatglm.sampling import SamplingDefaults, model_card
 from glmserve_server.engines.choices import together
 from glmserve_server.engines.engine import Events, Tokens
 from glmserve_server.engines.llama import schemas, spoken, templated
-from glmserve_server.engines.llama.batch import Batch, Chunk, Limits
+from glmserve_server.engines.llama.batch import Batch, Limits
 from glmserve_server.engines.llama.dialect import dialect_of, family_of
 from glmserve_server.engines.llama.form import Form, response_schema
 from glmserve_server.engines.llama.ggufheader import GgufHeader
 from glmserve_server.engines.llama.packages import check_packages
 from glmserve_server.engines.llama.process import Load
+from glmserve_server.engines.llama.refusals import prompt_tokens, refusal_of
 from glmserve_server.engines.llama.sampling import knobs
 from glmserve_server.engines.llama.slots import plan
-from glmserve_server.errors import InvalidArgument, Unsupported
+from glmserve_server.errors import ModelUnavailable, Unsupported
 from glmserve_server.plan import Budget
 
 MAX_CHOICES: Final = 8
@@ -31,7 +32,6 @@ MAX_CHOICES: Final = 8
 
 _BATCH: Final = 128
 _CACHE_MEBIBYTES: Final = 256
-_BAD_REQUEST: Final = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,8 @@ class LlamaEngine:
         self.context_length = min(header.number("context_length") or options.context_length, options.context_length)
         self._prompts = Prompts(dialect, self.context_length) if dialect else None
         self._stop_ids = frozenset(dialect.stop_ids if dialect else ())
-        self.capabilities = _capabilities_of(header, dialect)
+        self._template = templated.Template(header)
+        self.capabilities = capabilities_of(self._template, dialect)
         self.plan = plan(
             header,
             slots=options.slots,
@@ -106,6 +107,22 @@ class LlamaEngine:
         prompts = self._known_prompts()
         return await prompts.tokens(await prompts.counted(request), texts=texts)
 
+    async def count(self, request: ChatCompletionRequest) -> int:
+        """See `Engine.count`. llama.cpp tells it of a file with a template of its own, before it reads the prompt."""
+        if self._prompts is not None:
+            return len((await self._prompts.counted(request)).ids)
+        schemas.check(request)
+        body = await asyncio.to_thread(self._template.body, request) | {"cache_prompt": self._reuse}
+        chunks = self._batch.run({"ids": False, "body": body}, calls.caller(), admitted=calls.admit())
+        async with contextlib.aclosing(chunks):
+            async for chunk in chunks:
+                if progress := chunk.get("prompt_progress"):
+                    return int(progress["total"])
+                if size := prompt_tokens(chunk.get("error", {})):
+                    return size
+                raise refusal_of(chunk.get("error", chunk), request, self.context_length)
+        raise ModelUnavailable("llama.cpp has not told how long the prompt is.")
+
     async def detokenize(self, ids: Sequence[int]) -> str:
         """See `Engine.detokenize`. Raises `Unsupported` for a file with a template of its own."""
         return await self._known_prompts().text(ids)
@@ -137,7 +154,7 @@ class LlamaEngine:
 
     async def _templated(self, request: ChatCompletionRequest, index: int) -> Events:
         answer = templated.TemplatedAnswer(request, index)
-        body = templated.body_of(request)
+        body = await asyncio.to_thread(self._template.body, request)
         async with contextlib.aclosing(self._events(request, body, answer, index, ids=False)) as events:
             async for event in events:
                 yield event
@@ -159,31 +176,19 @@ class LlamaEngine:
         async with contextlib.aclosing(chunks):
             async for chunk in chunks:
                 if "error" in chunk or "choices" not in chunk:
-                    raise self._refused(request, chunk)
+                    raise refusal_of(chunk.get("error", chunk), request, self.context_length)
                 for event in answer.read(chunk):
                     form.check(event)
                     yield event
                 if answer.ended:
                     return
 
-    def _refused(self, request: ChatCompletionRequest, chunk: Chunk) -> Exception:
-        """llama.cpp's error as ours."""
-        error = chunk.get("error", chunk)
-        message = str(error.get("message", "")).splitlines()[0][:300] if error.get("message") else "no reason"
-        if error.get("type") == "exceed_context_size_error":
-            return too_long(request, self.context_length, str(error.get("n_prompt_tokens", "more")))
-        if error.get("code") == _BAD_REQUEST:
-            shaped = any(word in message for word in ("grammar", "schema"))
-            field = "response_format" if shaped else "prompt" if request.HasField("prompt") else "messages"
-            return InvalidArgument(f"{field}: the model cannot take this request: {message}", field=field)
-        return RuntimeError(f"llama.cpp: {message}")
 
-
-def _capabilities_of(header: GgufHeader, dialect: Dialect | None) -> Capabilities:
+def capabilities_of(template: templated.Template, dialect: Dialect | None) -> Capabilities:
+    """What the model of a file can do."""
     if dialect is not None:
         return capabilities(tools=dialect.tools, reasoning=False, prompts=True)
-    template = str(header.values.get("tokenizer.chat_template", ""))
-    return capabilities(tools="tools" in template, reasoning="enable_thinking" in template, prompts=False)
+    return capabilities(tools=template.tools, reasoning=template.reasoning, prompts=False)
 
 
 def capabilities(*, tools: bool, reasoning: bool, prompts: bool) -> Capabilities:

@@ -3,10 +3,16 @@
 The format (ggml's `docs/gguf.md`): "GGUF", uint32 version, uint64 number of tensors, uint64 number of keys, then for
 each key a string, a uint32 type and the value. A string is a uint64 size and its bytes; an array is a uint32 type, a
 uint64 length and its items.
+
+Of arrays only lengths are kept, for a vocabulary has 150 thousand tokens, and of the tokens those that text must not
+become.
 """
 
 import struct
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -18,6 +24,7 @@ Value = str | int | float | bool
 
 _STRING: Final = 8
 _ARRAY: Final = 9
+_SIZE: Final = struct.Struct("<Q")
 _SCALARS: Final = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"
 }  # fmt: skip
@@ -25,6 +32,16 @@ _VERSIONS: Final = (2, 3)
 _MOST_KEYS: Final = 1 << 12
 _MOST_ITEMS: Final = 1 << 21
 _MOST_BYTES: Final = 1 << 26
+_BLOCK: Final = 1 << 24
+"""Bytes that are read at a time."""
+
+_TOKENS: Final = "tokenizer.ggml.tokens"
+_KINDS: Final = "tokenizer.ggml.token_type"
+_SPECIAL_KINDS: Final = (b"\2", b"\3")
+"""Unknown and control, as their first bytes."""
+_OPENINGS: Final = (b"<|", "<｜".encode())
+_CLOSINGS: Final = (b"|>", "｜>".encode())
+_LONGEST_SPECIAL: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +54,8 @@ class GgufHeader:
     tensors: int
     values: dict[str, Value]
     lengths: dict[str, int]
+    special: frozenset[str]
+    """The special tokens, as they are written: those of control, and whatever looks like `<|this|>`."""
 
     @property
     def architecture(self) -> str:
@@ -62,6 +81,15 @@ def is_gguf(path: Path) -> bool:
 
 def read(path: Path) -> GgufHeader:
     """Raises `ModelBroken` with the path and what is wrong with the file."""
+    return _whole(path)[0]
+
+
+def tokens_of(path: Path) -> list[str]:
+    """The whole vocabulary, as the file writes it. Raises `ModelBroken`."""
+    return [text.decode("utf-8", "replace") for text in _whole(path)[1]]
+
+
+def _whole(path: Path) -> tuple[GgufHeader, Iterator[bytes]]:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -70,24 +98,6 @@ def read(path: Path) -> GgufHeader:
         raise ModelUnavailable(f"{path}: {error.strerror}") from None
     except _Broken as broken:
         raise ModelBroken(f"{path}: {broken}") from None
-
-
-def record_of(header: GgufHeader) -> dict[str, Value]:
-    """What it is, for people and as JSON; sizes in bytes."""
-    family = header.values.get("glmserve.family")
-    return {
-        "file": str(header.path),
-        "format": "GGUF",
-        "engine": "llama",
-        "size": header.size,
-        "architecture": header.architecture,
-        "name": header.values.get("general.name", ""),
-        "tensors": header.tensors,
-        "layers": header.number("block_count"),
-        "context_length": header.number("context_length"),
-        "vocabulary": header.lengths.get("tokenizer.ggml.tokens", 0),
-        "prompts": f"{family} dialect" if family else "its own chat template",
-    }
 
 
 class _Broken(Exception):
@@ -99,19 +109,20 @@ class _Cursor:
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self.size = size
+        self.place = 0
         self._file = file
-        self._place = 0
+        self._data = b""
 
-    def bytes(self, size: int) -> bytes:
-        self._pass(size)
-        return self._file.read(size)
+    def take(self, size: int) -> bytes:
+        self.skip(size)
+        return self._data[self.place - size : self.place]
 
     def skip(self, size: int) -> None:
-        self._pass(size)
-        self._file.seek(size, 1)
+        self.place += size
+        self._load(self.place)
 
     def number(self, layout: str) -> int:
-        return struct.unpack(layout, self.bytes(struct.calcsize(layout)))[0]  # type: ignore[no-any-return]
+        return struct.unpack(layout, self.take(struct.calcsize(layout)))[0]  # type: ignore[no-any-return]
 
     def count(self, most: int, what: str) -> int:
         number = self.number("<Q")
@@ -120,32 +131,59 @@ class _Cursor:
         return number
 
     def string(self) -> str:
-        return self.bytes(self.number("<Q")).decode("utf-8", "replace")
+        return self.take(self.number("<Q")).decode("utf-8", "replace")
 
-    def _pass(self, size: int) -> None:
-        self._place += size
-        if self._place > min(self.size, _MOST_BYTES):
-            raise _Broken(f"the file is cut or damaged: its header goes beyond byte {min(self.size, _MOST_BYTES)}")
+    def strings(self, number: int) -> "array[int]":
+        """Passes over so many strings. Returns where each begins, and the last ends."""
+        places = array("Q", [self.place])
+        for _ in range(number):
+            if len(self._data) < (text := self.place + _SIZE.size):
+                self._load(text)
+            self.place = text + _SIZE.unpack_from(self._data, self.place)[0]
+            places.append(self.place)
+        self._load(self.place)
+        return places
+
+    def piece(self, start: int, end: int) -> bytes:
+        """What was passed over."""
+        return self._data[start:end]
+
+    def _load(self, end: int) -> None:
+        if end > (most := min(self.size, _MOST_BYTES)):
+            raise _Broken(f"the file is cut or damaged: its header goes beyond byte {most}")
+        while len(self._data) < end:
+            if not (block := self._file.read(_BLOCK)):
+                raise _Broken(f"the file is cut: it ends at byte {len(self._data)}")
+            self._data += block
 
 
-def _read(path: Path, cursor: _Cursor) -> GgufHeader:
-    if (magic := cursor.bytes(len(MAGIC))) != MAGIC:
+def _read(path: Path, cursor: _Cursor) -> tuple[GgufHeader, Iterator[bytes]]:
+    """What the header says, and the tokens."""
+    if (magic := cursor.take(len(MAGIC))) != MAGIC:
         raise _Broken(f"not a GGUF file: it begins with {magic!r}, not with {MAGIC!r}")
     if (version := cursor.number("<I")) not in _VERSIONS:
         raise _Broken(f"version {version} of GGUF is unknown")
     tensors = cursor.count(_MOST_ITEMS, "tensors")
     values: dict[str, Value] = {}
-    lengths: dict[str, int] = {}
+    arrays: dict[str, Sequence[int]] = {}
     for _ in range(cursor.count(_MOST_KEYS, "keys")):
         name, kind = cursor.string(), cursor.number("<I")
         if kind == _ARRAY:
-            lengths[name] = _pass_over_array(cursor)
+            arrays[name] = _pass_over_array(cursor)
         else:
             values[name] = _value(cursor, kind)
-    header = GgufHeader(path=path, size=cursor.size, tensors=tensors, values=values, lengths=lengths)
+    header = GgufHeader(
+        path=path,
+        size=cursor.size,
+        tensors=tensors,
+        values=values,
+        lengths={name: len(places) - 1 for name, places in arrays.items()},
+        special=frozenset(_special(cursor, arrays.get(_TOKENS, ()), arrays.get(_KINDS, ()))),
+    )
     if not header.architecture:
         raise _Broken("the file does not say what it is: it has no general.architecture")
-    return header
+    places = pairwise(arrays.get(_TOKENS, ()))
+    return header, (cursor.piece(start + _SIZE.size, end) for start, end in places)
 
 
 def _value(cursor: _Cursor, kind: int) -> Value:
@@ -156,13 +194,23 @@ def _value(cursor: _Cursor, kind: int) -> Value:
     return cursor.number(_SCALARS[kind])
 
 
-def _pass_over_array(cursor: _Cursor) -> int:
+def _pass_over_array(cursor: _Cursor) -> Sequence[int]:
+    """Returns where each item begins, and the last ends."""
     kind, length = cursor.number("<I"), cursor.count(_MOST_ITEMS, "items in an array")
     if kind == _STRING:
-        for _ in range(length):
-            cursor.skip(cursor.number("<Q"))
-    elif kind in _SCALARS:
-        cursor.skip(length * struct.calcsize(_SCALARS[kind]))
-    else:
+        return cursor.strings(length)
+    if kind not in _SCALARS:
         raise _Broken(f"the file is damaged: {kind} is no type of an array's items")
-    return length
+    start, size = cursor.place, struct.calcsize(_SCALARS[kind])
+    cursor.skip(length * size)
+    return range(start, cursor.place + 1, size)
+
+
+def _special(cursor: _Cursor, tokens: Sequence[int], kinds: Sequence[int]) -> Iterator[str]:
+    """The texts that llama.cpp finds in a prompt and makes special tokens of: of a kind that is for nothing else, or
+    of a look for which it overrules the kind."""
+    for index, (start, end) in enumerate(pairwise(tokens)):
+        text = cursor.piece(start + _SIZE.size, min(end, start + _SIZE.size + _LONGEST_SPECIAL))
+        kind = cursor.piece(kinds[index], kinds[index] + 1) if index < len(kinds) else b""
+        if kind in _SPECIAL_KINDS or (text.startswith(_OPENINGS) and text.endswith(_CLOSINGS)):
+            yield text.decode("utf-8", "replace")

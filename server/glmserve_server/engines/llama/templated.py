@@ -3,18 +3,30 @@
 The JSON and the reading of its chunks are those of the upstream engine.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import orjson
 
-from glmserve.v1.chat_pb2 import ChatCompletionRequest, StreamChatCompletionResponse
+from glmserve.v1.chat_pb2 import (
+    FINISH_REASON_STOP,
+    ChatCompletionRequest,
+    Finished,
+    StreamChatCompletionResponse,
+    TextDelta,
+    TokenLogprob,
+    Usage,
+)
 from glmserve.v1.tool_pb2 import ToolChoice
 from glmserve_server.engines.llama.batch import Chunk
+from glmserve_server.engines.llama.ggufheader import GgufHeader
 from glmserve_server.engines.llama.logprobs import asked_of_llama
+from glmserve_server.engines.llama.specials import SpecialTokens
 from glmserve_server.engines.upstream.reply import Reply
 from glmserve_server.engines.upstream.request import chat_body
-from glmserve_server.errors import Unsupported
+from glmserve_server.errors import InvalidArgument, Unsupported
+from glmserve_server.text import StopStrings
 
 _OURS: Final = (
     "model",
@@ -28,6 +40,7 @@ _OURS: Final = (
     "frequency_penalty",
     "logit_bias",
     "seed",
+    "stop",
     "ignore_eos",
     "top_logprobs",
     "prompt_cache_key",
@@ -36,18 +49,78 @@ _OURS: Final = (
 )
 """What of OpenAI's JSON is said otherwise."""
 
+_LOGPROBS: Final = "logprobs: this model gives no log probabilities"
+_NOT_STRICT: Final = "this model's calls are not held to all that a JSON Schema can say"
 
-def body_of(request: ChatCompletionRequest) -> dict[str, Any]:
-    """What is asked of llama.cpp, but for the sampling. Raises `Unsupported` for what it would not hold."""
-    body = {name: value for name, value in chat_body(_narrowed(request), "").items() if name not in _OURS}
-    body |= {"return_progress": True, "verbose": True, "max_tokens": body.pop("max_completion_tokens", -1)}
-    if request.logprobs:
-        if request.tools:
-            raise Unsupported("logprobs: this model gives no log probabilities together with tools", field="logprobs")
-        body["top_logprobs"] = asked_of_llama(request)
-    if request.tools:
-        body["tool_choice"] = _mode(request.tool_choice)
-    return body
+_TEMPLATE_KEY: Final = "tokenizer.chat_template"
+
+
+class Template:
+    """What a file's own chat template makes of requests."""
+
+    def __init__(self, header: GgufHeader) -> None:
+        text = "".join(str(value) for key, value in header.values.items() if key.startswith(_TEMPLATE_KEY))
+        self.known = bool(text)
+        """Whether the file has one; else llama.cpp takes the most common one, without tools."""
+        self.tools = "tool_calls" in text and "tools" in text
+        """Whether it shows tools, and earlier calls in the way of OpenAI's API; there are some that do but the one."""
+        self.reasoning = "enable_thinking" in text
+        """Whether it can switch thoughts on and off."""
+        self._special = SpecialTokens(header.special)
+
+    def body(self, request: ChatCompletionRequest) -> dict[str, Any]:
+        """What is asked of llama.cpp, but for the sampling. For a thread: texts may be long.
+
+        Raises `Unsupported` for what it would not hold, `InvalidArgument` for what the template cannot show.
+        """
+        body = {name: value for name, value in chat_body(_narrowed(request), "").items() if name not in _OURS}
+        body |= {
+            "return_progress": True,
+            "timings_per_token": True,
+            "verbose": True,
+            "max_tokens": body.pop("max_completion_tokens", -1),
+        }
+        body["messages"] = [
+            self._special.message(_with_objects(message, f"messages[{index}]"))
+            for index, message in enumerate(body["messages"])
+        ]
+        body |= self._tools(body.pop("tools", []), request)
+        if request.logprobs:
+            if "tools" in body:
+                raise Unsupported(f"{_LOGPROBS} together with tools", field="logprobs")
+            body["top_logprobs"] = asked_of_llama(request)
+        return body
+
+    def _tools(self, tools: list[dict[str, Any]], request: ChatCompletionRequest) -> dict[str, Any]:
+        """What the model is shown of tools: none of those that it must not call."""
+        mode = _mode(request.tool_choice)
+        if not tools or mode == "none":
+            return {}
+        places = {tool.function.name: f"tools[{place}].function" for place, tool in enumerate(request.tools)}
+        return {"tools": [self._tool(tool, places) for tool in json.loads(orjson.dumps(tools))], "tool_choice": mode}
+
+    def _tool(self, tool: dict[str, Any], places: Mapping[str, str]) -> dict[str, Any]:
+        if tool["type"] != "function":
+            raise Unsupported(f"tools: this model knows functions only, not {tool['type']}", field="tools")
+        field = places[tool["function"]["name"]]
+        if tool["function"].get("strict"):
+            raise Unsupported(f"{field}.strict: {_NOT_STRICT}", field=f"{field}.strict")
+        return self._special.tool(tool, field)
+
+
+def _with_objects(message: dict[str, Any], field: str) -> dict[str, Any]:
+    """A message with calls whose arguments are JSON objects: templates take them apart."""
+    for index, call in enumerate(message.get("tool_calls", ())):
+        function = call["function"]
+        function["arguments"] = function["arguments"].strip() or "{}"
+        try:
+            value = json.loads(function["arguments"])
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            name = f"{field}.tool_calls[{index}].arguments_json"
+            raise InvalidArgument(f"{name} must be a JSON object, not {function['arguments'][:64]!r}", field=name)
+    return message
 
 
 def _narrowed(request: ChatCompletionRequest) -> ChatCompletionRequest:
@@ -74,47 +147,66 @@ def _mode(choice: ToolChoice) -> str:
 
 
 class TemplatedAnswer:
-    """One choice, from chunk to events."""
+    """One choice, from chunk to events. Stop strings are looked for in the text, not in thoughts and arguments."""
 
     def __init__(self, request: ChatCompletionRequest, index: int) -> None:
-        alone = ChatCompletionRequest(logprobs=request.logprobs, stop=request.stop)
-        self._reply = Reply(alone, ())
+        self._reply = Reply(ChatCompletionRequest(logprobs=request.logprobs), ())
+        self._stops = StopStrings(request.stop)
         self._index = index
         self._most = request.top_logprobs
-        self._prompt_tokens = 0
-        self._cached_tokens = 0
+        self._usage = Usage()
+        self._logprobs: list[TokenLogprob] = []
+        """Those of text that is held back, for it could become a stop string."""
         self._stopped = False
         self.ended = False
 
     def read(self, chunk: Chunk) -> Iterator[StreamChatCompletionResponse]:
         """The events that a chunk makes."""
         if progress := chunk.get("prompt_progress"):
-            self._prompt_tokens, self._cached_tokens = progress["total"], progress["cache"]
+            self._usage = Usage(prompt_tokens=progress["total"], cached_tokens=progress["cache"])
             return
-        ending = _ending(chunk)
-        if ending.get("stop_type") == "word":
-            chunk["choices"][0]["stop_reason"] = ending["stopping_word"]
-        self._stopped = self._stopped or ending.get("stop_type") == "eos"
-        yield from map(self._placed, self._reply.read(orjson.dumps(chunk).decode()))
+        self._usage.completion_tokens = (chunk.get("timings") or {}).get("predicted_n", 0)
+        self._stopped = self._stopped or (chunk.get("__verbose") or {}).get("stop_type") == "eos"
+        for event in self._reply.read(orjson.dumps(chunk).decode()):
+            yield from map(self._placed, self._shown(event))
+            if self.ended:
+                return
         if chunk.get("usage"):
             self.ended = True
             yield self._placed(self._reply.end())
 
+    def _shown(self, event: StreamChatCompletionResponse) -> Iterator[StreamChatCompletionResponse]:
+        """The event, or what a stop string leaves of it."""
+        if event.HasField("text"):
+            self._logprobs += event.text.logprobs
+            yield from self._text(self._stops.feed(event.text.text))
+            if self._stops.matched is not None:
+                self.ended = True
+                finished = Finished(finish_reason=FINISH_REASON_STOP, stop_string=self._stops.matched)
+                yield StreamChatCompletionResponse(finished=finished)
+                yield StreamChatCompletionResponse(usage=self._usage)
+            return
+        if event.HasField("reasoning"):
+            self._usage.reasoning_tokens = self._usage.completion_tokens
+        yield from self._text(self._stops.flush())
+        yield event
+
+    def _text(self, text: str) -> Iterator[StreamChatCompletionResponse]:
+        if text:
+            yield StreamChatCompletionResponse(text=TextDelta(text=text, logprobs=self._logprobs))
+            self._logprobs = []
+
     def _placed(self, event: StreamChatCompletionResponse) -> StreamChatCompletionResponse:
         kind = event.WhichOneof("event")
         if kind == "started":
-            event.started.prompt_tokens, event.started.cached_tokens = self._prompt_tokens, self._cached_tokens
+            event.started.prompt_tokens = self._usage.prompt_tokens
+            event.started.cached_tokens = self._usage.cached_tokens
         elif kind == "usage":
             event.usage.completion_tokens -= self._stopped  # llama.cpp counts the end token
+            event.usage.reasoning_tokens = self._usage.reasoning_tokens  # it does not count these
         elif kind is not None:
             getattr(event, kind).choice_index = self._index
         if kind == "text":
             for token in event.text.logprobs:
                 del token.top_logprobs[self._most :]
         return event
-
-
-def _ending(chunk: Chunk) -> dict[str, Any]:
-    """What llama.cpp tells of the end of an answer; empty in the middle of one."""
-    shown = chunk.get("__verbose") or {}
-    return shown if "stop_type" in shown else {}

@@ -28,6 +28,8 @@ from pathlib import Path
 from typing import Any, Final
 
 _PR_SET_PDEATHSIG: Final = 1
+_BAD_REQUEST: Final = 400
+_FAILED: Final = 500
 _ERRORS: Final = 1
 """What llama.cpp writes to standard error; of higher numbers it makes lines for each request."""
 
@@ -134,8 +136,9 @@ class Run:
         """Runs it; in a thread of its own."""
         try:
             handle(json.dumps(body).encode(), self._pass_on)
-        except Exception as error:  # noqa: BLE001 (the server gets the text)
-            self._link.send(self._name + b" " + json.dumps({"error": {"code": 500, "message": str(error)}}).encode())
+        except Exception as error:  # noqa: BLE001 (raised for what cannot be made a prompt; the server gets the text)
+            fault = {"code": _FAILED if isinstance(error, MemoryError) else _BAD_REQUEST, "message": str(error)}
+            self._link.send(self._name + b" " + json.dumps({"error": fault}).encode())
         finally:
             del runs[self._number]
             self._link.send(self._name)

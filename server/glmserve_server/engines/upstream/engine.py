@@ -104,6 +104,10 @@ class UpstreamEngine:
             raise _unimplemented("tokenize")
         return tokens if texts else Tokens(tokens.ids, [])
 
+    async def count(self, request: ChatCompletionRequest) -> int:
+        """See `Engine.count`."""
+        return len((await self.tokenize(request)).ids)
+
     async def detokenize(self, ids: Sequence[int]) -> str:
         """See `Engine.detokenize`; for servers that have vLLM's `/detokenize`. Raises `Unimplemented` for others."""
         text = text_of(await self._asked("detokenize", {"tokens": list(ids)}))

@@ -5,6 +5,8 @@ glm-4-9b-chat, `tokenization_chatglm.py`). Special tokens are put in by id and a
 encoder, so that the letters `<|user|>` in a message stay letters. Tools are a system turn of their own, before all
 others. A call is an assistant turn with the function's name as metadata and the arguments as content.
 
+GLM-4-0414 and GLM-Z1 are spoken to in the same way, but for a paragraph about tools, and Z1 thinks before it answers.
+
 GLM-4V sees one image in a conversation. Before the text of its turn stand `<|begin_of_image|>`, `<|endoftext|>` once
 for each of its tokens, `<|end_of_image|>` (zai-org's glm-4v-9b, whose tokenizer writes it once).
 """
@@ -26,7 +28,7 @@ from glmserve_server.engines.chatglm.dialects.glm4_tools import system_prompt
 from glmserve_server.engines.chatglm.dialects.images import only_image
 from glmserve_server.engines.chatglm.dialects.raw import Raw, VerbatimParser
 from glmserve_server.engines.chatglm.dialects.reader import Parser, Reader
-from glmserve_server.engines.chatglm.dialects.thinking import without_thoughts
+from glmserve_server.engines.chatglm.dialects.thinking import BEGIN, without_thoughts
 from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
 
 # In the order of their ids, which follow the last rank.
@@ -66,8 +68,19 @@ class Glm4Dialect:
 
     tools = True
 
-    def __init__(self, vocabulary: bytes, vocab_size: int, *, image_tokens: int = 0) -> None:
-        """`image_tokens`: how many tokens stand for an image; 0: the model sees none."""
+    def __init__(
+        self,
+        vocabulary: bytes,
+        vocab_size: int,
+        *,
+        image_tokens: int = 0,
+        identity: bool = True,
+        thinking: bool = False,
+    ) -> None:
+        """`image_tokens`: how many tokens stand for an image; 0: the model sees none. `identity`: see `system_prompt`.
+        `thinking`: its answers begin with thoughts."""
+        self._identity = identity
+        self._thinking = thinking
         ranks = ranks_of(vocabulary)
         if len(ranks) + len(SPECIAL) > vocab_size:
             raise ValueError(
@@ -97,11 +110,13 @@ class Glm4Dialect:
         toolbox = Toolbox.of(request)
         ids = list(self._begin)
         if toolbox:
-            ids += self._turn("<|system|>", "", system_prompt(toolbox))
+            ids += self._turn("<|system|>", "", system_prompt(toolbox, identity=self._identity))
         for message in request.messages:
             ids += self._message(message, toolbox)
         ids.append(self._special["<|assistant|>"])
         image = only_image(request, ids, self._begin_of_image)
+        if self._thinks(request, toolbox):
+            ids += self._encode(f"\n{BEGIN}")
         openings = tuple(tuple(self._encode(f"{name}\n")) for name in toolbox.required)
         if len(openings) == 1:
             return Prompt(ids=[*ids, *openings[0]], image=image)
@@ -109,7 +124,13 @@ class Glm4Dialect:
 
     def reader(self, request: ChatCompletionRequest) -> AnswerReader:
         """See `Dialect.reader`."""
-        return self._reader(Glm4Parser(Toolbox.of(request)))
+        toolbox = Toolbox.of(request)
+        return self._reader(Glm4Parser(toolbox, thinking=self._thinks(request, toolbox)))
+
+    def _thinks(self, request: ChatCompletionRequest, toolbox: Toolbox) -> bool:
+        """Whether the prompt begins the model's thoughts; not where the answer is held to a form from its beginning."""
+        free = request.response_format.WhichOneof("format") in (None, "text")
+        return self._thinking and free and not toolbox.required
 
     def _reader(self, parser: Parser) -> Reader:
         return Reader(self._bytes, parser, turn=self._special["<|assistant|>"], call=self._special["<|observation|>"])

@@ -28,10 +28,11 @@ class _State(enum.Enum):
 class Glm4Parser:
     """See `Parser`. Holds back what may become a call's first line, and the arguments of `simple_browser`."""
 
-    def __init__(self, toolbox: Toolbox) -> None:
+    def __init__(self, toolbox: Toolbox, *, thinking: bool = False) -> None:
+        """`thinking`: the answer begins with thoughts, whose first mark was in the prompt."""
         self._names = toolbox.callable
         self._builtins = frozenset(toolbox.builtins)
-        self._thoughts = Thoughts()
+        self._thoughts = Thoughts(begun=thinking)
         self._held = ""
         self._first = True  # the newline that ends the metadata of a text is not part of it
         self._turn_begins = True

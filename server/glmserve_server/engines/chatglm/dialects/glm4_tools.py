@@ -7,7 +7,7 @@ from typing import Final
 
 from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox, declaration
 
-_IDENTITY: Final = (
+IDENTITY: Final = (
     "你是一个名为 ChatGLM 的人工智能助手。你是基于智谱AI训练的语言模型 GLM-4 模型开发的，"
     "你的任务是针对用户的问题和要求提供适当的答复和支持。"
 )
@@ -46,9 +46,10 @@ _BUILTINS: Final = {
 }
 
 
-def system_prompt(toolbox: Toolbox) -> str:
-    """The content of the turn; a request's own system message follows as another."""
-    return "\n\n".join([_IDENTITY, _AVAILABLE, *_sections(toolbox)])
+def system_prompt(toolbox: Toolbox, *, identity: bool) -> str:
+    """The content of the turn; a request's own system message follows as another. `identity`: it says who is spoken
+    to, as to GLM-4-9B; not so to GLM-4-0414 and Z1."""
+    return "\n\n".join([*([IDENTITY] if identity else []), _AVAILABLE, *_sections(toolbox)])
 
 
 def _sections(toolbox: Toolbox) -> Iterator[str]:

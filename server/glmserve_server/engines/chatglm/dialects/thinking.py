@@ -16,10 +16,11 @@ class Thoughts:
     `feed` and `flush` give what is thought, and the text beside it; once `done`, all is text and need not be fed.
     """
 
-    def __init__(self) -> None:
-        self.thinking = False
+    def __init__(self, *, begun: bool = False) -> None:
+        """`begun`: the prompt ended with the first mark."""
+        self.thinking = begun
         self.done = False
-        self._thought = False
+        self._thought = begun
         self._held = ""
 
     def feed(self, text: str) -> tuple[Sequence[Delta], str]:
