@@ -35,13 +35,13 @@ class Form:
         if self._matcher is None:
             return
         if event.HasField("text") and not self._matcher.consume_tokens(list(event.text.text.encode())):
-            raise _left()
+            raise left()
         if event.HasField("finished") and not (
             event.finished.finish_reason == FINISH_REASON_LENGTH
             or event.finished.HasField("stop_string")
             or self._matcher.is_accepting()
         ):
-            raise _left()
+            raise left()
 
 
 def matcher(schema: dict[str, Any] | bool) -> Any:
@@ -52,7 +52,8 @@ def matcher(schema: dict[str, Any] | bool) -> Any:
     return LLMatcher(LLTokenizer("byte"), grammar, log_level=0)
 
 
-def _left() -> InvalidArgument:
+def left() -> InvalidArgument:
+    """What is said of an answer that is no longer what its schema wants."""
     return InvalidArgument(
         f"{_FIELD} asks for more than can be held with this model's vocabulary, and the answer has left it: make it "
         "simpler, above all its patterns",

@@ -4,12 +4,13 @@ from typing import Any, Final
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve_server.engines.chatglm.prompts import too_long
+from glmserve_server.engines.llama.form import left
 from glmserve_server.errors import InvalidArgument, ModelUnavailable
 
 _BAD_REQUEST: Final = 400
 _TOO_LONG: Final = "exceed_context_size_error"
 _UNREAD: Final = "does not match the expected"
-"""Its parser of calls has given up on what the model wrote."""
+"""Its parser has given up on what the model wrote."""
 _LONGEST: Final = 300
 
 
@@ -26,6 +27,8 @@ def refusal_of(error: dict[str, Any], request: ChatCompletionRequest, context_le
     if error.get("code") == _BAD_REQUEST:
         field = _field(message, request)
         return InvalidArgument(f"{field}: the model cannot take this request: {message}", field=field)
+    if _UNREAD in message and request.HasField("response_format"):
+        return left()
     if _UNREAD in message:
         return ModelUnavailable("The model began a tool call and left the form of one. Another try may do better.")
     return RuntimeError(f"llama.cpp: {message}")
