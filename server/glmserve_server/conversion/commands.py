@@ -82,6 +82,8 @@ def _convert_file(source: Path, out: Path, *, force: bool) -> None:
     from glmserve_server.engines.llama.cache import make
     from glmserve_server.errors import ModelUnavailable
 
+    if out.suffix != ".gguf":
+        raise ConversionError(f"{source}: it is a model file already; it can become a .gguf file, not {out.name}")
     try:
         make(source, out, force=force)
     except ModelUnavailable as error:
