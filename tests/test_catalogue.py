@@ -1,7 +1,10 @@
 """Several models in one server: their names, limits and defaults, and one that cannot be loaded beside others."""
 
+import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +12,10 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
-from faces import Face, Refused
+from faces import Face, GrpcFace, Refused
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from running import COMMAND, Glmserve, health_of
-from upstreams import Upstream
+from upstreams import HELLO, Upstream
 
 from glmserve.v1 import message_pb2
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
@@ -70,6 +73,25 @@ file = "broken.bin"
 name = "impossible"
 engine = "scripted"
 top_k = 3
+"""
+
+QUEUES = """
+queue_limit = 3
+upstream_concurrency = 1
+
+[[models]]
+name = "short"
+urls = ["{url}"]
+queue_limit = 1
+
+[[models]]
+name = "long"
+urls = ["{url}"]
+queue_limit = 2
+
+[[models]]
+name = "usual"
+urls = ["{url}"]
 """
 
 
@@ -144,6 +166,33 @@ def test_each_model_has_limits_of_its_own(served: Served, channel: grpc.Channel,
         with pytest.raises(Refused, match="longer than 1 seconds") as refused:
             face.ask([("user", "/slow")], model="brief", max_completion_tokens=100_000)
         assert refused.value.status == 504
+
+
+def test_each_model_has_a_queue_of_its_own(tmp_path: Path) -> None:
+    go = threading.Event()
+
+    def held(connection: socket.socket) -> None:
+        go.wait()
+        connection.sendall(HELLO)
+
+    with Upstream(held) as upstream:
+        file = tmp_path / "glmserve.toml"
+        file.write_text(QUEUES.format(url=upstream.url))
+        with (
+            Glmserve("serve", "--config", str(file)) as server,
+            grpc.insecure_channel(server.grpc_address) as channel,
+            ThreadPoolExecutor() as threads,
+        ):
+            face = GrpcFace(channel)
+            for model, limit in (("short", 1), ("long", 2), ("usual", 3)):
+                go.clear()
+                asked = [threads.submit(face.ask, QUESTION, model=model) for _ in range(limit + 2)]
+                refused, waiting = wait(asked, return_when=FIRST_COMPLETED)
+                go.set()
+                with pytest.raises(Refused, match=f"{limit} requests wait for this model already") as fault:
+                    refused.pop().result()
+                assert fault.value.status == 429
+                assert [call.result().text for call in waiting] == ["Hi"] * (limit + 1)
 
 
 def test_a_default_holds_for_requests_that_say_nothing(served: Served, way: Way) -> None:

@@ -63,12 +63,8 @@ class UpstreamClient:
     def __init__(self, options: UpstreamOptions) -> None:
         self._timeout = options.timeout
         self._secrets = _secrets(options)
-        secure = any(url.startswith("https:") for url in options.urls)
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=_KEPT, keepalive_expiry=_IDLE_SECONDS)
-        verify = httpx.create_ssl_context() if secure else False
-        transport = httpx.AsyncHTTPTransport(verify=verify, limits=limits, socket_options=_SOCKET)
         self._http = httpx.AsyncClient(
-            transport=LimitedTransport(transport, step=EVENT_BYTES, most=ANSWER_BYTES),
+            transport=LimitedTransport(_transport(options), step=EVENT_BYTES, most=ANSWER_BYTES),
             headers={**_HEADERS, **options.headers, **_bearer(options.key)},
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
             cookies=_no_cookies(),
@@ -89,8 +85,8 @@ class UpstreamClient:
 
     @contextlib.asynccontextmanager
     async def stream(self, url: str, content: bytes, headers: Mapping[str, str]) -> AsyncIterator[Stream | Fault]:
-        """A stream, or the error that comes in its place. Leaving the block ends the connection if the stream has not
-        ended. Raises `Lost`."""
+        """A stream, or the error that comes in its place. Leaving the block ends it at once if it has not ended: over
+        HTTP/1.1 the connection, over HTTP/2 the stream alone. Raises `Lost`."""
         async with self._answer("POST", url, content, headers, self._timeout) as response:
             if not response.is_success:
                 yield self._fault(response, await self._read(response, self._timeout))
@@ -159,6 +155,18 @@ class UpstreamClient:
 
     def _fault(self, response: httpx.Response, data: bytes) -> Fault:
         return Fault.of_answer(response.status_code, response.headers, data).without(self._secrets)
+
+
+def _transport(options: UpstreamOptions) -> httpx.AsyncBaseTransport:
+    secure = any(url.startswith("https:") for url in options.urls)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=_KEPT, keepalive_expiry=_IDLE_SECONDS)
+    verify = httpx.create_ssl_context() if secure else False
+    http1 = httpx.AsyncHTTPTransport(verify=verify, limits=limits, socket_options=_SOCKET)
+    if not (secure and options.http2):
+        return http1
+    from glmserve_server.engines.upstream.negotiated import NegotiatedTransport  # h2 takes a while to import
+
+    return NegotiatedTransport(http1, httpx.create_ssl_context())
 
 
 def _no_cookies() -> CookieJar:

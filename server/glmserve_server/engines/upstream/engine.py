@@ -191,11 +191,23 @@ class UpstreamEngine:
         return error
 
     async def _look(self, url: str) -> bool:
-        """Whether a server answers. What it says of the model is believed."""
+        """Whether a server answers."""
         try:
-            answer = await self._client.whole("GET", f"{url}/models", seconds=_LOOK_SECONDS)
-        except (Lost, ServeError):
-            return False
+            return await self._seen(url, self._client)
+        except Lost as lost:
+            if lost.down:
+                return False
+        except ServeError:
+            pass
+        # over HTTP/2, a request on the same connection may have broken it, and it says nothing when it is dead
+        async with contextlib.aclosing(UpstreamClient(self._options)) as alone:
+            with contextlib.suppress(Lost, ServeError):
+                return await self._seen(url, alone)
+        return False
+
+    async def _seen(self, url: str, client: UpstreamClient) -> bool:
+        """Whether a server answers that it is well. What it says of the model is believed. Raises `Lost`."""
+        answer = await client.whole("GET", f"{url}/models", seconds=_LOOK_SECONDS)
         if answer.status in _SERVER_FAULTS:
             return False
         if (said := listed(answer.data, self._options.model)) is not None:

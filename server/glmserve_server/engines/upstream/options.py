@@ -73,6 +73,7 @@ class UpstreamOptions(QueuedSettings):
         high=1 << 16,
         shared="upstream_concurrency",
     )
+    http2: bool = setting(True, "Whether HTTP/2 is spoken with https: servers that offer it.")
     headers: Mapping[str, str] = setting(
         {}, "Sent with every request. Values are never shown.", example='{ x-team = "blue" }', secret=True
     )
