@@ -137,6 +137,12 @@ def test_penalties_change_the_text(face: Face) -> None:
         assert punished.ignored == []
 
 
+def test_tokens_far_less_likely_than_the_best_are_left_out(face: Face) -> None:
+    hot = {"model": MODEL, "temperature": 2, "seed": 1, "max_completion_tokens": 12}
+    assert face.ask(QUESTION, **hot, min_p=1).text == face.ask(QUESTION, **{**hot, "temperature": 0}).text
+    assert face.ask(QUESTION, **hot, min_p=0).text != face.ask(QUESTION, **hot, min_p=1).text
+
+
 def test_a_bias_keeps_a_token_out(batched: Glmserve) -> None:
     request = ChatCompletionRequest(
         model=MODEL, temperature=0, messages=[Message(role=message_pb2.ROLE_USER, content=[ContentPart(text="Paris")])]
