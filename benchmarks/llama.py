@@ -10,8 +10,6 @@ from typing import Final
 from benchmarks.serving import COMMAND
 from glmserve_server.bundled import BUNDLED
 
-PASSIVE: Final = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
-"""What the server sets for its workers: threads that wait give their CPU away."""
 STEP: Final = 128
 """Tokens that a worker reads in one step, at most."""
 CACHE: Final = 256

@@ -7,11 +7,12 @@ from typing import Final
 
 from benchmarks.clients import load, over, words_for
 from benchmarks.comparison import Session, main
-from benchmarks.llama import CACHE, PASSIVE, STEP, missing, served, server_program, smollm2
+from benchmarks.llama import CACHE, STEP, missing, served, server_program, smollm2
 from benchmarks.result import Result, Table, number, ratio, spread
 from benchmarks.serving import Running, glmserve, program
 from glmserve_client.bench.prompts import Prompts
 from glmserve_client.bench.summary import percentile
+from glmserve_server.engines.llama.process import WAITING
 
 CLIENTS: Final = (1, 4, 8)
 SLOTS: Final = 8
@@ -19,7 +20,7 @@ CONTEXT: Final = 1024
 QUESTION: Final = 64
 TITLES: Final = {
     "theirs": "llama-server",
-    "spinning": "llama-server, threads that spin",
+    "plain": "llama-server, as it comes",
     "http": "glmserve, Envoy",
     "grpc": "glmserve, gRPC",
 }
@@ -42,11 +43,11 @@ async def compare(session: Session) -> Result:
     cpus = len(os.sched_getaffinity(0))
     seen = {side: Seen() for side in TITLES}
     with (
-        program(session.folder, server_program(), *_theirs(cpus), environment=PASSIVE) as theirs,
-        program(session.folder, server_program(), *_theirs(cpus)) as spinning,
+        program(session.folder, server_program(), *_theirs(cpus), environment=WAITING) as theirs,
+        program(session.folder, server_program(), *_theirs(cpus)) as plain,
         glmserve(session.folder, *served(smollm2(), slots=SLOTS, context=CONTEXT), "--threads", str(cpus)) as ours,
     ):
-        servers = list(zip(TITLES, (theirs, spinning, ours, ours), strict=True))
+        servers = list(zip(TITLES, (theirs, plain, ours, ours), strict=True))
         async with over("grpc", ours) as target:
             words = await words_for(target, QUESTION)
         for turn in range(session.rounds):
@@ -56,8 +57,8 @@ async def compare(session: Session) -> Result:
         title="llama.cpp's own server and glmserve",
         method=f"SmolLM2-135M-Instruct, Q4_1, {cpus} threads, {SLOTS} slots of {CONTEXT} tokens, steps of {STEP} "
         f"tokens, prompt cache of {CACHE} MB. llama-server is built by `build_llama_server.sh` for the same "
-        "instructions as xllamacpp's wheel; its threads wait passively (OMP_WAIT_POLICY), as those of glmserve's "
-        "worker do, or spin, as they come. The clients use the same CPUs. "
+        "instructions as xllamacpp's wheel; its threads wait as those of glmserve's worker do "
+        f"({', '.join('='.join(pair) for pair in WAITING.items())}), or as they come. The clients use the same CPUs. "
         f"Prompts of {QUESTION} tokens, greedy answers of {_answer(session)}, every client asks again when it has its "
         f"answer; {session.rounds} rounds in turns. Medians, least and greatest in brackets; ratios are medians of "
         "the rounds' ratios to the first.",

@@ -15,9 +15,10 @@ _LONGEST_LINE: Final = 1 << 24
 _LOAD_SECONDS: Final = 900.0
 _END_SECONDS: Final = 5.0
 
-# Read by libgomp when it is loaded: threads that wait give their CPU away. Spinning ones starve each other, and a
-# batch of four sequences falls to a tenth of its speed on CPUs that others use too.
-_PASSIVE: Final = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+WAITING: Final = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
+"""For libgomp, which reads it when it is loaded: a thread that waits for the others looks a thousand times, some
+microseconds, and then gives its CPU away. Without looking, two threads are half as fast on CPUs of their own; with a
+hundred times as much they fall to a twentieth on CPUs that others use too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ class WorkerProcess:
         with theirs:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "glmserve_server.engines.llama.worker", str(theirs.fileno())),
-                env={**os.environ, **_PASSIVE},
+                env={**os.environ, **WAITING},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
