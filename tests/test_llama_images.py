@@ -44,7 +44,7 @@ FAULTS: Final = {
     "mistaken": "no projector: its general.architecture is 'llama', not 'clip'",
     "torn": "the file is cut or damaged",
     "spoken": "projector: this model is spoken to in the words of one of our dialects",
-    "narrow": "cannot be loaded",
+    "narrow": "narrow-mmproj.gguf: cannot be loaded",
 }
 """Models that cannot be served with the projector that they are given, and what is said of them."""
 

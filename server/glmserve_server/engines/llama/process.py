@@ -42,6 +42,11 @@ class Load:
     """For prompts that no slot holds any more."""
     flash_attention: bool
 
+    @property
+    def files(self) -> str:
+        """What is loaded, for people."""
+        return f"{self.model} with the projector {self.projector}" if self.projector else self.model
+
 
 class WorkerProcess:
     """Used on the event loop."""
@@ -74,12 +79,12 @@ class WorkerProcess:
         except BaseException as error:
             await worker.close()
             if isinstance(error, TimeoutError):
-                raise ModelUnavailable(f"{load.model}: was not loaded in {_LOAD_SECONDS:g} seconds") from None
+                raise ModelUnavailable(f"{load.files}: was not loaded in {_LOAD_SECONDS:g} seconds") from None
             raise
         if answer != b"ready":
             how = await worker.close()
             reason = answer.removeprefix(b"fault ").decode("utf-8", "replace") or f"the worker process {how}"
-            raise ModelUnavailable(f"{load.model}: cannot be loaded: {reason}")
+            raise ModelUnavailable(f"{load.files}: cannot be loaded: {reason}")
         return worker
 
     @property
