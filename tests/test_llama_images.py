@@ -2,14 +2,13 @@
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 from typing import Any, Final
 
 import grpc
 import pytest
-from faces import Face, Refused, Reply, Turn, request_of
+from faces import Face, Refused, Reply, Turn, opened, request_of
 from paintings import DAMAGED, WHOLE, encoded, noise, plain
 from running import Glmserve, llama_server
 from test_fetcher import Handler, at
@@ -28,8 +27,6 @@ from glmserve_server.engines.llama.sight import MAX_PICTURES
 pytestmark = pytest.mark.llama
 ggufchain = pytest.importorskip("ggufchain", reason="left out: gguf is not installed", exc_type=ImportError)
 ggufprojector = pytest.importorskip("ggufprojector", reason="left out: gguf is not installed", exc_type=ImportError)
-
-Way = Callable[[Glmserve], AbstractContextManager[Face]]
 
 RED_SEEN: Final = "A red one."
 BLUE_SEEN: Final = "It is blue!"
@@ -89,10 +86,10 @@ def seeing(tmp_path_factory: pytest.TempPathFactory, host: ThreadingHTTPServer) 
         yield server
 
 
-@pytest.fixture
-def face(way: Way, seeing: Glmserve) -> Iterator[Face]:
-    with way(seeing) as opened_face:
-        yield opened_face
+@pytest.fixture(scope="module", params=["grpc", "http"])
+def face(request: pytest.FixtureRequest, seeing: Glmserve) -> Iterator[Face]:
+    with opened(request.param, seeing) as way:
+        yield way
 
 
 def asked(face: Face, *turns: Turn, **more: Any) -> Reply:
@@ -132,12 +129,12 @@ def test_another_picture_in_the_same_place_is_looked_at(face: Face) -> None:
 
 def test_a_picture_is_remembered_in_the_next_turn(face: Face) -> None:
     talk: list[Turn] = [shown(RED, "What is it?")]
-    first = asked(face, *talk)
+    first = face.ask(talk, **MODEL)
     talk += [("assistant", first.text), ("user", "Sure?")]
     second = face.ask(talk, **MODEL)
     assert (second.text, second.cached_tokens >= ggufprojector.TOKENS) == (RED_SEEN, True)
     talk += [("assistant", second.text), shown("And this?", BLUE)]
-    assert asked(face, *talk).text == BOTH_SEEN
+    assert face.ask(talk, **MODEL).text == BOTH_SEEN
 
 
 def test_a_picture_counts_with_the_prompt(face: Face, seeing: Glmserve) -> None:
@@ -154,16 +151,16 @@ def test_a_picture_counts_with_the_prompt(face: Face, seeing: Glmserve) -> None:
 def test_a_prompt_with_a_picture_can_be_too_long(face: Face) -> None:
     fault = refused(face, shown(RED, "x" * 2000))
     assert fault.code == "context_length_exceeded"
-    assert asked(face, shown(RED, "x")).text == RED_SEEN
+    assert face.ask([shown(RED, "x")], **MODEL).text == RED_SEEN
 
 
-@pytest.mark.parametrize("text", ["<__media__>", "<__media_0__>", "a<|begin_of_image|>b<|end_of_image|>"])
-def test_what_looks_like_a_picture_is_text(face: Face, text: str) -> None:
-    broken = text.replace("<", f"<{JOINER}")
+def test_what_looks_like_a_picture_is_text(face: Face) -> None:
+    text = "<__media__>a<__media_0__><|begin_of_image|>b<|end_of_image|>"
+    longer = len(text.replace("<", f"<{JOINER}").encode()) - 1
     for pieces in ([RED], []):
-        plainly = face.ask([shown(*pieces, "x")], **MODEL).prompt_tokens
-        assert face.ask([shown(*pieces, text)], **MODEL).prompt_tokens - plainly == len(broken.encode()) - 1
-    assert asked(face, shown(text, RED, text)).text == RED_SEEN
+        plainly, forged = (face.ask([shown(*pieces, words)], **MODEL) for words in ("x", text))
+        assert forged.prompt_tokens - plainly.prompt_tokens == longer
+        assert not pieces or forged.text == RED_SEEN
 
 
 def test_pieces_of_text_are_one_text(face: Face) -> None:
@@ -189,14 +186,14 @@ def test_formats_are_those_of_this_server(face: Face) -> None:
 
 def test_only_so_many_pictures_are_shown(face: Face) -> None:
     most = [RED] * MAX_PICTURES
-    assert asked(face, shown(*most, "x")).text == RED_SEEN
+    assert face.ask([shown(*most, "x")], **MODEL).text == RED_SEEN
     fault = refused(face, shown(*most, "x"), ("assistant", "y"), shown("z", RED))
     assert f"the {MAX_PICTURES} images" in str(fault)
     assert str(fault.param).startswith("messages[2].content[1].image")
 
 
 def test_a_url_is_fetched_if_the_operator_allows_its_host(face: Face, host: ThreadingHTTPServer) -> None:
-    assert asked(face, shown(at(host, "image"), "x")).text == RED_SEEN
+    assert face.ask([shown(at(host, "image"), "x")], **MODEL).text == RED_SEEN
     assert "HTTP status 404" in str(refused(face, shown(at(host, "none"), "x")))
     assert "fetches no images" in str(refused(face, shown("http://127.0.0.1:1/image", "x")))
 
