@@ -137,6 +137,17 @@ def test_a_picture_is_remembered_in_the_next_turn(face: Face) -> None:
     assert face.ask(talk, **MODEL).text == BOTH_SEEN
 
 
+def test_a_conversation_that_has_lost_its_slot_comes_back_with_its_picture(face: Face) -> None:
+    talks: list[list[Turn]] = [
+        [("system", word * 30), shown("What is it?", picture)] for word, picture in (("alpha ", RED), ("beta ", BLUE))
+    ]
+    firsts = [face.ask(talk, **MODEL) for talk in talks]
+    assert [first.text for first in firsts] == [RED_SEEN, BLUE_SEEN]
+    for talk, first in zip(talks, firsts, strict=True):
+        again = face.ask([*talk, ("assistant", first.text), ("user", "Sure?")], **MODEL)
+        assert (again.text, again.cached_tokens >= first.prompt_tokens - 1) == (first.text, True)
+
+
 def test_a_picture_counts_with_the_prompt(face: Face, seeing: Glmserve) -> None:
     without = face.ask([("user", "x")], **MODEL).prompt_tokens
     with grpc.insecure_channel(seeing.grpc_address) as channel:
