@@ -26,7 +26,7 @@ DESCRIPTION: Final = "gateway/glmserve_gateway/envoy/openapi.json"
 
 ENGINES: Final[Mapping[str, tuple[Capabilities, ...]]] = {
     "chatglm": (chatglm.capabilities(images=True, tools=True), chatglm.capabilities(images=False, tools=False)),
-    "llama": tuple(llama.capabilities(tools=able, reasoning=able, prompts=able) for able in (True, False)),
+    "llama": tuple(llama.capabilities(images=able, tools=able, reasoning=able, prompts=able) for able in (True, False)),
     "upstream": (EVERYTHING,),
     "Zhipu": (zhipu.capabilities("glm-4.5v"), zhipu.capabilities("glm-4.6")),
     "scripted": (ScriptedEngine.capabilities,),
@@ -43,7 +43,7 @@ Made by `make docs` from [the table of fields](../gateway/glmserve_gateway/field
 - **ignored**: the answer keeps its form without it, so it is left out, and named in the header `x-glmserve-ignored`, over gRPC in `ignored`. `--unsupported refuse` refuses it instead.
 - **refused**: the caller relies on it, so the answer is HTTP 400, over gRPC INVALID_ARGUMENT, naming the field.
 - **no effect**: taken, and changes no answer.
-- Two words: by the model. Pictures are seen by GLM-4V, at Zhipu by models with a `v` in their names; tools are called by ChatGLM3, GLM-4 and GGUF files whose template knows them.
+- Two words: by the model. Pictures are seen by GLM-4V, at Zhipu by models with a `v` in their names, and by GGUF models with a projector file; tools are called by ChatGLM3, GLM-4 and GGUF files whose template knows them.
 - With `llama`, `strict` needs a `tool_choice` that names the function, unless the file has a template of its own ([llama.md](llama.md)).
 
 `null` is as good as absent, and so is a value that asks for nothing: `"n": 1`, `"presence_penalty": 0`, `"store": false`. Two names for one thing may both be given if they agree.

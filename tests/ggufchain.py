@@ -35,6 +35,10 @@ _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4
 _CONTEXT: Final = 2048
 _FEED_FORWARD: Final = 32
 _STEP: Final = 0.02
+COLOURS: Final = 2
+"""The last dimensions of an embedding: how red, and how blue, what a model sees is."""
+_HINT: Final = (0.05, 0.04)
+"""What a colour says for an answer of it alone, and of both: together they are for both."""
 
 
 class Said(NamedTuple):
@@ -51,10 +55,13 @@ class Said(NamedTuple):
         return {"temperature": 0, "presence_penalty": 2, "logit_bias": bias}
 
 
-def write_gguf_chain(path: Path, template: str, *answers: str, spelled: Sequence[str] = ()) -> dict[str, Said]:
+def write_gguf_chain(
+    path: Path, template: str, *answers: str, spelled: Sequence[str] = (), seen: Sequence[Sequence[int]] = ()
+) -> dict[str, Said]:
     """Writes a file with a template of `TEMPLATES` that can give each of the answers. Returns these by their texts.
 
-    In the answers `spelled` no mark is a token, which no trained model does.
+    In the answers `spelled` no mark is a token, which no trained model does. `seen`: for each answer the colours, as
+    `ggufprojector.py` numbers them, that a prompt must have for the model to begin with it by itself.
     """
     runs: dict[str, list[str]] = {}
     for answer in (*answers, *spelled):
@@ -73,7 +80,8 @@ def write_gguf_chain(path: Path, template: str, *answers: str, spelled: Sequence
         follows |= {one: other for one, other in pairwise(run) if one not in marks}
         decisions = [run[0], *(other for one, other in pairwise(run) if one in marks), ids[END], ids["<tool_call>"]]
         said[answer] = Said(answer, tuple(dict.fromkeys(decisions)))
-    _write(path, (TEMPLATES / f"{template}.jinja").read_text(), tokens, kinds, ids, follows)
+    begins = {ids[runs[answer][0]]: colours for answer, colours in zip(answers, seen, strict=False)}
+    _write(path, (TEMPLATES / f"{template}.jinja").read_text(), tokens, kinds, ids, follows, begins)
     return said
 
 
@@ -99,10 +107,16 @@ def _pieces(text: str, known: Set[str], marks: Sequence[str]) -> list[str]:
 
 
 def _write(
-    path: Path, template: str, tokens: list[str], kinds: list[int], ids: dict[str, int], follows: dict[int, int]
+    path: Path,
+    template: str,
+    tokens: list[str],
+    kinds: list[int],
+    ids: dict[str, int],
+    follows: dict[int, int],
+    begins: dict[int, Sequence[int]],
 ) -> None:
     rows = len(tokens)
-    size = -(-rows // 32) * 32
+    size = -(-(rows + COLOURS) // 32) * 32
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(_CONTEXT)
     writer.add_embedding_length(size)
@@ -124,7 +138,7 @@ def _write(
     writer.add_eom_token_id(ids["<|observation|>"])
     writer.add_add_bos_token(False)
     writer.add_chat_template(template)
-    for name, array in _tensors(rows, size, follows).items():
+    for name, array in _tensors(rows, size, follows, begins).items():
         writer.add_tensor(name, array)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -132,18 +146,27 @@ def _write(
     writer.close()
 
 
-def _tensors(rows: int, size: int, follows: dict[int, int]) -> dict[str, Any]:
-    """As in `chain.py`: each token has a dimension of its own, and its successor's output row has a 1 there."""
+def _tensors(rows: int, size: int, follows: dict[int, int], begins: dict[int, Sequence[int]]) -> dict[str, Any]:
+    """As in `chain.py`: each token has a dimension of its own, and its successor's output row has a 1 there.
+
+    The last dimensions are those of colours. Attention is alike to all tokens, and brings from them the colours alone:
+    the little that these add decides where no token does.
+    """
     f32 = numpy.float32
     embedding = numpy.eye(rows, size, dtype=f32)
     output = numpy.zeros((rows, size), f32)
     output[list(follows.values()), list(follows.keys())] = 1
+    value, back = numpy.zeros((32, size), f32), numpy.zeros((size, 32), f32)
+    for colour in range(COLOURS if begins else 0):
+        value[colour, size - COLOURS + colour] = back[size - COLOURS + colour, colour] = 1
+    for token, colours in begins.items():
+        output[token, [size - COLOURS + colour for colour in colours]] = _HINT[len(colours) - 1]
     layer = {
         "attn_norm": numpy.ones(size, f32),
         "attn_q": numpy.zeros((32, size), f32),
         "attn_k": numpy.zeros((32, size), f32),
-        "attn_v": numpy.zeros((32, size), f32),
-        "attn_output": numpy.zeros((size, 32), f32),
+        "attn_v": value,
+        "attn_output": back,
         "ffn_norm": numpy.ones(size, f32),
         "ffn_gate": numpy.zeros((_FEED_FORWARD, size), f32),
         "ffn_up": numpy.zeros((_FEED_FORWARD, size), f32),

@@ -19,9 +19,11 @@ from glmserve_server.errors import ModelUnavailable, QueueFull
 from glmserve_server.images import decoders as module
 from glmserve_server.images import formats, limits
 from glmserve_server.images.decoders import Decoders
+from glmserve_server.images.frame import Frame
 from glmserve_server.images.unusable import Unusable
 
 SIZE = 16
+FRAME = Frame(SIZE)
 
 
 @pytest_asyncio.fixture
@@ -44,10 +46,11 @@ def is_decoder(process: psutil.Process) -> bool:
         return False
 
 
-async def decoded(decoders: Decoders, data: bytes) -> Image.Image:
+async def decoded(decoders: Decoders, data: bytes, frame: Frame = FRAME) -> Image.Image:
     """What a model would see."""
     formats.check(data)
-    return Image.frombytes("RGB", (SIZE, SIZE), await decoders.decode(data, SIZE))
+    width, height, rows = await decoders.decode(data, frame)
+    return Image.frombytes("RGB", (width, height), rows)
 
 
 def near(colour: object, wanted: tuple[int, int, int]) -> bool:
@@ -102,6 +105,35 @@ async def test_a_picture_is_what_the_model_card_makes_of_it(decoders: Decoders) 
     assert (await decoded(decoders, encoded(image, "PNG"))).tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize(
+    ("size", "seen"),
+    [
+        ((130, 70), (130, 70)),
+        ((400, 100), (200, 50)),
+        ((100, 400), (50, 200)),
+        ((9, 3), (28, 28)),
+        ((1, 10000), (28, 200)),
+    ],
+)
+async def test_a_picture_that_need_not_fill_a_frame_keeps_its_shape(
+    decoders: Decoders, size: tuple[int, int], seen: tuple[int, int]
+) -> None:
+    image = await decoded(decoders, encoded(plain("RGB", RED, size), "PNG"), Frame(200, filled=False))
+    assert image.size == seen
+    assert near(image.getpixel((seen[0] - 1, seen[1] - 1)), RED)
+
+
+async def test_a_picture_that_lies_on_its_side_is_upright_in_its_shape(decoders: Decoders) -> None:
+    notes = Image.Exif()
+    notes[0x0112] = 6
+    lying = plain("RGB", RED, (120, 40))
+    lying.paste((0, 0, 255), (60, 0, 120, 40))
+    image = await decoded(decoders, encoded(lying, "PNG", exif=notes), Frame(60, filled=False))
+    assert image.size == (28, 60)
+    assert near(image.getpixel((image.width // 2, 2)), RED)
+    assert near(image.getpixel((image.width // 2, image.height - 3)), (0, 0, 255))
+
+
 async def test_the_largest_picture_is_read(decoders: Decoders) -> None:
     image = plain("RGBA", (*RED, 255), (7071, 7071))
     assert near((await decoded(decoders, encoded(image, "PNG", compress_level=1))).getpixel((8, 8)), RED)
@@ -125,11 +157,11 @@ async def test_damage_anywhere_gives_a_picture_or_a_reason(decoders: Decoders) -
 
 async def test_a_decoder_that_is_killed_is_replaced_once(decoders: Decoders) -> None:
     data = encoded(noise(2000), "PNG", compress_level=0)
-    decoding = asyncio.create_task(decoders.decode(data, SIZE))
+    decoding = asyncio.create_task(decoders.decode(data, FRAME))
     first = await started()
     first.kill()
-    assert len(await decoding) == 3 * SIZE**2
-    decoding = asyncio.create_task(decoders.decode(data, SIZE))
+    assert len((await decoding).rows) == 3 * SIZE**2
+    decoding = asyncio.create_task(decoders.decode(data, FRAME))
     first = await started()
     first.kill()
     (await started(but=first)).kill()
@@ -151,12 +183,12 @@ async def test_an_installation_without_a_decoder_is_not_the_callers_fault(
 ) -> None:
     monkeypatch.setattr(module, "_COMMAND", (sys.executable, "-c", "import no_such_library"))
     with pytest.raises(ModelUnavailable, match="exited with status 1"):
-        await decoders.decode(WHOLE["png"](), SIZE)
+        await decoders.decode(WHOLE["png"](), FRAME)
 
 
 async def test_a_decoder_that_does_not_end_is_killed() -> None:
     decoders = Decoders(at_once=1, queue_limit=1, seconds=0.5)
-    decoding = asyncio.create_task(decoders.decode(encoded(noise(2000), "PNG", compress_level=0), SIZE))
+    decoding = asyncio.create_task(decoders.decode(encoded(noise(2000), "PNG", compress_level=0), FRAME))
     (await started()).send_signal(signal.SIGSTOP)
     with pytest.raises(Unusable, match=r"takes longer than 0.5 seconds"):
         await decoding
@@ -164,13 +196,13 @@ async def test_a_decoder_that_does_not_end_is_killed() -> None:
 
 
 async def test_nobody_wants_the_picture_any_more(decoders: Decoders) -> None:
-    decoding = asyncio.create_task(decoders.decode(encoded(noise(3000), "PNG", compress_level=0), SIZE))
+    decoding = asyncio.create_task(decoders.decode(encoded(noise(3000), "PNG", compress_level=0), FRAME))
     process = await started()
     decoding.cancel()
     with pytest.raises(asyncio.CancelledError):
         await decoding
     assert not process.is_running()
-    await decoders.decode(WHOLE["png"](), SIZE)
+    await decoders.decode(WHOLE["png"](), FRAME)
 
 
 async def test_notes_that_ask_for_all_memory_do_not_get_it(decoders: Decoders) -> None:
@@ -183,14 +215,20 @@ async def test_notes_that_ask_for_all_memory_do_not_get_it(decoders: Decoders) -
 async def test_a_bounded_number_is_decoded_and_waits() -> None:
     decoders = Decoders(at_once=1, queue_limit=2)
     data = encoded(noise(1000), "PNG")
-    results = await asyncio.gather(*(decoders.decode(data, SIZE) for _ in range(5)), return_exceptions=True)
-    assert sorted(type(result).__name__ for result in results) == ["QueueFull", "QueueFull", "bytes", "bytes", "bytes"]
+    results = await asyncio.gather(*(decoders.decode(data, FRAME) for _ in range(5)), return_exceptions=True)
+    assert sorted(type(result).__name__ for result in results) == [
+        "Pixels",
+        "Pixels",
+        "Pixels",
+        "QueueFull",
+        "QueueFull",
+    ]
     assert all(result.retry_after for result in results if isinstance(result, QueueFull))
     await decoders.aclose()
 
 
 async def test_a_decoder_inherits_nothing(decoders: Decoders) -> None:
-    decoding = asyncio.create_task(decoders.decode(encoded(noise(3000), "PNG", compress_level=0), SIZE))
+    decoding = asyncio.create_task(decoders.decode(encoded(noise(3000), "PNG", compress_level=0), FRAME))
     process = await started()
     for _ in range(10_000):
         if process.rlimit(psutil.RLIMIT_NOFILE) == (0, 0):

@@ -140,6 +140,8 @@ def _llama(model: LlamaSettings, settings: Settings, cpus: int, budget: Budget) 
         prefix_reuse=model.prefix_reuse,
         sampling=_sampling(model),
         flash_attention=model.flash_attention,
+        projector=model.projector,
+        image_hosts=Hosts.of(settings.image_hosts),
     )
     return LlamaEngine(ggufheader.read(cache.as_gguf(_path(model))), options)
 

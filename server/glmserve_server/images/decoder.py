@@ -1,10 +1,10 @@
 """The process that decodes one picture, and ends.
 
-Started as `python -I -m glmserve_server.images.decoder`. Reads from standard input the wanted size (4 bytes,
-little-endian) and then the file to its end. Writes to standard output `+` and the pixels, or `-` and why there are
-none, in UTF-8. The pixels are those of a square of that size: its rows, three bytes a pixel, red, green, blue.
+Started as `python -I -m glmserve_server.images.decoder`. Reads from standard input the wanted `Frame` (`frame.py`)
+and then the file to its end. Writes to standard output `+`, the width, the height (4 bytes each, little-endian) and the
+pixels, or `-` and why there are none, in UTF-8. Pixels are rows, three bytes a pixel, red, green, blue.
 
-A picture is squeezed into the square with bicubic interpolation, as in the model card's transform (zai-org's glm-4v-9b,
+A picture is brought into the frame with bicubic interpolation, as in the model card's transform (zai-org's glm-4v-9b,
 `tokenization_chatglm.py`). What shines through is white. The orientation that a camera has noted is applied, colour
 profiles are not.
 
@@ -24,6 +24,7 @@ from PIL import Image, MpoImagePlugin, TiffImagePlugin, UnidentifiedImageError, 
 from PIL.Image import Resampling, Transpose
 
 from glmserve_server.images import limits
+from glmserve_server.images.frame import HEAD_BYTES, Frame, packed_size
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF")
 
@@ -52,11 +53,11 @@ def main() -> None:
     """Decodes what standard input holds."""
     Image.preinit()
     _confine()
-    size = int.from_bytes(sys.stdin.buffer.read(4), "little")
-    if not size:  # the server is gone, or wants nothing
+    head = sys.stdin.buffer.read(HEAD_BYTES)
+    if len(head) < HEAD_BYTES:  # the server is gone, or wants nothing
         return
     try:
-        answer = b"+" + decoded(sys.stdin.buffer.read(), size)
+        answer = b"+" + decoded(sys.stdin.buffer.read(), Frame.of(head))
     except _TooLarge as large:
         answer = b"-" + f"{large}".encode()
     except MemoryError:
@@ -80,26 +81,27 @@ class _TooLarge(Exception):
     """The picture has too many pixels."""
 
 
-def decoded(data: bytes, size: int) -> bytes:
-    """The pixels of a picture, squeezed into a square. Raises whatever a decoder raises."""
+def decoded(data: bytes, frame: Frame) -> bytes:
+    """The size of a picture that was brought into the frame, and its pixels. Raises whatever a decoder raises."""
     Image.MAX_IMAGE_PIXELS = None  # our own limit is checked instead
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         width, height = image.size
         if width * height > limits.MAX_PIXELS:
             raise _TooLarge(f"has {width} × {height} pixels, more than {limits.MAX_PIXELS // 1_000_000} million")
         image.load()
-        square = _square(image, size)
-        turned = _UPRIGHT.get(_orientation(image))
-    return (square if turned is None else square.transpose(turned)).tobytes()
+        small = _resized(image, frame.size(width, height))
+        turn = _UPRIGHT.get(_orientation(image))
+    upright = small if turn is None else small.transpose(turn)
+    return packed_size(*upright.size) + upright.tobytes()
 
 
-def _square(image: Image.Image, size: int) -> Image.Image:
+def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     if image.mode in _SIXTEEN_BITS:
         image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
     if not image.has_transparency_data:
-        return image.convert("RGB").resize((size, size), Resampling.BICUBIC)
-    white = Image.new("RGBA", (size, size), "white")
-    white.alpha_composite(image.convert("RGBA").resize((size, size), Resampling.BICUBIC))
+        return image.convert("RGB").resize(size, Resampling.BICUBIC)
+    white = Image.new("RGBA", size, "white")
+    white.alpha_composite(image.convert("RGBA").resize(size, Resampling.BICUBIC))
     return white.convert("RGB")
 
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from glmserve_server.errors import ModelUnavailable, QueueFull
 from glmserve_server.images import limits
+from glmserve_server.images.frame import SIZE_BYTES, Frame, Pixels, unpacked_size
 from glmserve_server.images.unusable import Unusable
 
 _COMMAND: Final = (sys.executable, "-I", "-m", "glmserve_server.images.decoder")
@@ -34,20 +35,20 @@ class Decoders:
         self._preparing: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def decode(self, data: bytes, size: int) -> bytes:
-        """The pixels of a picture, as `decoder.py` describes them. Cancelling it ends its process.
+    async def decode(self, data: bytes, frame: Frame) -> Pixels:
+        """A picture, brought into the frame as `decoder.py` describes it. Cancelling it ends its process.
 
         Raises `Unusable`, `QueueFull` when too many wait, `ModelUnavailable` when no process can be started, or none
         gets as far as the picture.
         """
         async with self._slot():
             try:
-                return await self._decode(data, size)
+                return await self._decode(data, frame)
             except _Died as died:
                 if died.by == signal.SIGXCPU:
                     raise Unusable(f"takes more than {limits.CPU_SECONDS} seconds of a CPU to decode") from None
             try:  # once more: the process may have been ended from outside
-                return await self._decode(data, size)
+                return await self._decode(data, frame)
             except _Died as died:
                 if died.by:
                     raise Unusable(f"cannot be decoded: its decoder {died}, twice") from None
@@ -75,22 +76,22 @@ class Decoders:
         finally:
             self._slots.release()
 
-    async def _decode(self, data: bytes, size: int) -> bytes:
+    async def _decode(self, data: bytes, frame: Frame) -> Pixels:
         try:
             process = self._taken() or await _started()
         except OSError as error:
             raise ModelUnavailable(f"Images cannot be decoded at present: {error.strerror}.") from None
         try:
             async with asyncio.timeout(self._seconds):
-                answer = await _exchange(process, data, size)
+                answer = await _exchange(process, data, frame)
         except TimeoutError:
             raise Unusable(f"takes longer than {self._seconds:g} seconds to decode") from None
         finally:
             await _end(process)
             self._prepare()
-        if answer.startswith(b"-"):
-            raise Unusable(answer[1:].decode("utf-8", "replace"))
-        return answer[1:]
+        if isinstance(answer, str):
+            raise Unusable(answer)
+        return answer
 
     def _taken(self) -> Process | None:
         """The process that waits, if it still lives."""
@@ -122,24 +123,33 @@ async def _started() -> Process:
     )
 
 
-async def _exchange(process: Process, data: bytes, size: int) -> bytes:
-    """What a decoder says to a picture: `+` and all pixels, or `-` and words. Raises `_Died`."""
+async def _exchange(process: Process, data: bytes, frame: Frame) -> Pixels | str:
+    """What a decoder says to a picture: all pixels, or words. Raises `_Died`."""
     assert process.stdin is not None  # noqa: S101 (both are pipes)
     assert process.stdout is not None  # noqa: S101
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # dead: its answer will say so
-        process.stdin.write(size.to_bytes(4, "little"))
+        process.stdin.write(frame.head)
         process.stdin.write(data)
         await process.stdin.drain()
         process.stdin.close()
-    expected = 1 + 3 * size**2
-    answer = bytearray()
-    while len(answer) < expected and (piece := await process.stdout.read(expected - len(answer))):
-        answer += piece
-    if answer.startswith(b"+") and len(answer) == expected:
-        return bytes(answer)
-    if answer.startswith(b"-") and len(answer) <= _MOST_WORDS:
-        return bytes(answer)
+    kind = await _read(process.stdout, 1)
+    if kind == b"+" and len(head := await _read(process.stdout, SIZE_BYTES)) == SIZE_BYTES:
+        width, height = unpacked_size(head)
+        if frame.holds(width, height):
+            rows = await _read(process.stdout, 3 * width * height)
+            if len(rows) == 3 * width * height:
+                return Pixels(width, height, rows)
+    elif kind == b"-" and len(words := await _read(process.stdout, _MOST_WORDS + 1)) <= _MOST_WORDS:
+        return words.decode("utf-8", "replace")
     raise _Died(await process.wait())
+
+
+async def _read(stream: asyncio.StreamReader, most: int) -> bytes:
+    """So many bytes, or those before the end."""
+    made = bytearray()
+    while len(made) < most and (piece := await stream.read(most - len(made))):
+        made += piece
+    return bytes(made)
 
 
 async def _end(process: Process) -> None:

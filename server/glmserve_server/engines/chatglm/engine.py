@@ -26,6 +26,7 @@ from glmserve_server.engines.choices import together
 from glmserve_server.engines.engine import Events, Tokens
 from glmserve_server.images.decoders import Decoders
 from glmserve_server.images.fetcher import Fetcher
+from glmserve_server.images.frame import Frame
 from glmserve_server.images.hosts import Hosts
 from glmserve_server.images.pictures import Pictures
 from glmserve_server.plan import Budget, plan
@@ -165,7 +166,7 @@ class ChatGlmEngine:
         if placed is None or self._pictures is None:
             return None
         pixels = await self._pictures.pixels(placed.image, placed.field)
-        return Picture(pixels, at=placed.at, patch=prompt.ids[placed.at])
+        return Picture(pixels.rows, at=placed.at, patch=prompt.ids[placed.at])
 
     def _job(self, request: ChatCompletionRequest, prompt: Prompt, picture: Picture | None) -> Job:
         return Job(
@@ -192,4 +193,4 @@ class ChatGlmEngine:
 
 def _pictures(vision: Vision, options: ChatGlmOptions) -> Pictures:
     decoders = Decoders(at_once=min(_DECODERS, options.cpus), queue_limit=options.queue_limit)
-    return Pictures(size=vision.image_size, fetcher=Fetcher(options.image_hosts), decoders=decoders)
+    return Pictures(frame=Frame(vision.image_size), fetcher=Fetcher(options.image_hosts), decoders=decoders)

@@ -48,8 +48,10 @@ class Limits:
 class _Run:
     """One answer: what has come of it and was not taken."""
 
-    def __init__(self, stall: float) -> None:
+    def __init__(self, stall: float, patience: float) -> None:
         self._stall = stall
+        self.patience = patience
+        """The seconds that its worker may say nothing beyond the limit: until the first token."""
         self._pieces: deque[Chunk | Exception | None] = deque()
         self._filled = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
@@ -57,6 +59,8 @@ class _Run:
 
     def put(self, piece: Chunk | Exception | None) -> bool:
         """None: that was all. Returns False when the reader is given up."""
+        if isinstance(piece, dict) and "prompt_progress" not in piece:
+            self.patience = 0.0
         if not self._pieces:
             self._taken = self._clock()
         elif len(self._pieces) >= AHEAD and self._clock() - self._taken > self._stall:
@@ -114,16 +118,18 @@ class Batch:
             await self._worker.close()
             self._worker = None
 
-    async def run(self, frame: dict[str, Any], caller: str, *, admitted: bool = False) -> Chunks:
+    async def run(self, frame: dict[str, Any], caller: str, *, admitted: bool = False, patience: float = 0.0) -> Chunks:
         """The chunks of an answer.
 
         A worker that is lost before the answer's first token is replaced by another, once, unseen; later that is
         `WorkerDied`. `admitted`: the request is being answered already, so this run does not count in the queue.
+        `patience`: seconds that the worker may say nothing beyond the limit before the first token.
         """
         for attempt in range(2):
             seen = False
             try:
-                async with contextlib.aclosing(self._run_once(frame, caller, admitted or attempt > 0)) as chunks:
+                once = self._run_once(frame, caller, admitted or attempt > 0, patience)
+                async with contextlib.aclosing(once) as chunks:
                     async for chunk in chunks:
                         seen = seen or "prompt_progress" not in chunk
                         yield chunk
@@ -132,13 +138,13 @@ class Batch:
                 if seen or attempt:
                     raise WorkerDied(f"The model's process ended in the middle of the answer: {lost}.") from lost
 
-    async def _run_once(self, frame: dict[str, Any], caller: str, admitted: bool) -> Chunks:
+    async def _run_once(self, frame: dict[str, Any], caller: str, admitted: bool, patience: float) -> Chunks:
         await self._acquire(caller, admitted)
         worker = self._worker
         if worker is None:
             raise _Lost("the worker process ended before it could begin")
         self._number += 1
-        number, run, clock = self._number, _Run(self._limits.stall), asyncio.get_running_loop().time
+        number, run, clock = self._number, _Run(self._limits.stall, patience), asyncio.get_running_loop().time
         begun = clock()
         self._runs[number] = run
         worker.send({"run": number, **frame})
@@ -230,14 +236,16 @@ class Batch:
 
     async def _line(self, worker: WorkerProcess) -> bytes:
         """The next line; empty when the process has ended, or was killed because it is silent."""
+        waited = 0.0
         while True:
             busy = bool(self._runs)
             try:
                 async with asyncio.timeout(self._limits.silence):
                     return await worker.line()
             except TimeoutError:
-                if busy and self._runs:
-                    self._silent = f"said nothing for {self._limits.silence:g} seconds and was killed"
+                waited = waited + self._limits.silence if busy and self._runs else 0.0
+                if waited > max((run.patience for run in self._runs.values()), default=waited):
+                    self._silent = f"said nothing for {waited:g} seconds and was killed"
                     worker.kill()
 
     def _set_fault(self, fault: str | None) -> None:

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
@@ -14,7 +16,7 @@ from glmserve_server.engines.chatglm.prompts import Prompts
 from glmserve_server.engines.chatglm.sampling import SamplingDefaults, model_card
 from glmserve_server.engines.choices import together
 from glmserve_server.engines.engine import Events, Tokens
-from glmserve_server.engines.llama import schemas, spoken, templated
+from glmserve_server.engines.llama import projector, schemas, sight, spoken, templated
 from glmserve_server.engines.llama.batch import Batch, Limits
 from glmserve_server.engines.llama.dialect import dialect_of, family_of
 from glmserve_server.engines.llama.form import Form, response_schema
@@ -23,14 +25,18 @@ from glmserve_server.engines.llama.packages import check_packages
 from glmserve_server.engines.llama.process import Load
 from glmserve_server.engines.llama.refusals import prompt_tokens, refusal_of
 from glmserve_server.engines.llama.sampling import knobs
+from glmserve_server.engines.llama.sight import Sight
 from glmserve_server.engines.llama.slots import plan
-from glmserve_server.errors import ModelUnavailable, Unsupported
+from glmserve_server.errors import ModelBroken, ModelUnavailable, Unsupported
+from glmserve_server.images.hosts import NOWHERE, Hosts
 from glmserve_server.plan import Budget
 
 MAX_CHOICES: Final = 8
 """The largest `n`."""
 
 _BATCH: Final = 128
+_SEEING_BATCH: Final = 512
+"""Some models read a picture's tokens in both directions, for which they must be in one step: Gemma's are 256."""
 _CACHE_MEBIBYTES: Final = 256
 
 
@@ -52,6 +58,10 @@ class LlamaOptions:
     sampling: SamplingDefaults | None = None
     """None: as the model's card or its file says."""
     flash_attention: bool = True
+    projector: Path | None = None
+    """The file with which the model sees."""
+    image_hosts: Hosts = NOWHERE
+    """From where images may be fetched."""
 
 
 class LlamaEngine:
@@ -68,10 +78,13 @@ class LlamaEngine:
         self.context_length = min(header.number("context_length") or options.context_length, options.context_length)
         self._prompts = Prompts(dialect, self.context_length) if dialect else None
         self._stop_ids = frozenset(dialect.stop_ids if dialect else ())
-        self._template = templated.Template(header)
-        self.capabilities = capabilities_of(self._template, dialect)
+        seeing = _projector(options.projector, dialect)
+        self._template = templated.Template(header, sees=seeing is not None)
+        self.capabilities = capabilities_of(self._template, dialect, images=seeing is not None)
+        self._sight = _sight(options) if seeing else None
         self.plan = plan(
             header,
+            projector=seeing.size if seeing else 0,
             slots=options.slots,
             threads=options.threads,
             context_length=self.context_length,
@@ -82,10 +95,11 @@ class LlamaEngine:
         self.on_fault: Callable[[str | None], None] = lambda _: None
         load = Load(
             model=str(header.path),
+            projector=str(seeing.path) if seeing else "",
             slots=self.plan.workers,
             context_length=self.context_length,
             threads=self.plan.threads,
-            batch=_BATCH,
+            batch=_SEEING_BATCH if seeing else _BATCH,
             cache_mebibytes=_CACHE_MEBIBYTES if options.prefix_reuse else 0,
             flash_attention=options.flash_attention,
         )
@@ -99,8 +113,10 @@ class LlamaEngine:
         await self._batch.start()
 
     async def aclose(self) -> None:
-        """Ends the worker."""
+        """Ends the worker, and what decodes images."""
         await self._batch.aclose()
+        if self._sight is not None:
+            await self._sight.aclose()
 
     async def tokenize(self, request: ChatCompletionRequest, *, texts: bool = False) -> Tokens:
         """See `Engine.tokenize`. Raises `Unsupported` for a file with a template of its own."""
@@ -112,15 +128,18 @@ class LlamaEngine:
         if self._prompts is not None:
             return len((await self._prompts.counted(request)).ids)
         schemas.check(request)
-        body = await asyncio.to_thread(self._template.body, request) | {"cache_prompt": self._reuse}
-        chunks = self._batch.run({"ids": False, "body": body}, calls.caller(), admitted=calls.admit())
-        async with contextlib.aclosing(chunks):
-            async for chunk in chunks:
-                if progress := chunk.get("prompt_progress"):
-                    return int(progress["total"])
-                if size := prompt_tokens(chunk.get("error", {})):
-                    return size
-                raise refusal_of(chunk.get("error", chunk), request, self.context_length)
+        async with self._shown(request) as shown:
+            body = await asyncio.to_thread(self._template.body, shown) | {"cache_prompt": self._reuse}
+            chunks = self._batch.run(
+                {"ids": False, "body": body}, calls.caller(), admitted=calls.admit(), patience=sight.patience(request)
+            )
+            async with contextlib.aclosing(chunks):
+                async for chunk in chunks:
+                    if progress := chunk.get("prompt_progress"):
+                        return int(progress["total"])
+                    if size := prompt_tokens(chunk.get("error", {})):
+                        return size
+                    raise refusal_of(chunk.get("error", chunk), request, self.context_length)
         raise ModelUnavailable("llama.cpp has not told how long the prompt is.")
 
     async def detokenize(self, ids: Sequence[int]) -> str:
@@ -136,14 +155,19 @@ class LlamaEngine:
         """See `Engine.generate`. Each choice takes a slot."""
         schemas.check(request)
         await asyncio.to_thread(schemas.check_response_format, request)
-        if self._prompts is None:
-            choices = [self._templated(request, index) for index in range(request.n or 1)]
-        else:
-            prompt = await self._prompts.runnable(request)
-            choices = [self._spoken(self._prompts, request, prompt, index) for index in range(request.n or 1)]
-        async with contextlib.aclosing(together(choices)) as events:
-            async for event in events:
-                yield event
+        async with self._shown(request) as shown:
+            if self._prompts is None:
+                choices = [self._templated(shown, index) for index in range(request.n or 1)]
+            else:
+                prompt = await self._prompts.runnable(request)
+                choices = [self._spoken(self._prompts, request, prompt, index) for index in range(request.n or 1)]
+            async with contextlib.aclosing(together(choices)) as events:
+                async for event in events:
+                    yield event
+
+    def _shown(self, request: ChatCompletionRequest) -> AbstractAsyncContextManager[ChatCompletionRequest]:
+        """The request as llama.cpp may see it."""
+        return contextlib.nullcontext(request) if self._sight is None else self._sight.shown(request)
 
     async def _spoken(self, prompts: Prompts, request: ChatCompletionRequest, prompt: Prompt, index: int) -> Events:
         body = await asyncio.to_thread(spoken.body_of, request, prompt, prompts.limit(request, prompt))
@@ -172,7 +196,9 @@ class LlamaEngine:
         body["cache_prompt"] = self._reuse
         form = Form(response_schema(request))
         admitted = calls.admit() or index > 0
-        chunks = self._batch.run({"ids": ids, "body": body}, calls.caller(), admitted=admitted)
+        chunks = self._batch.run(
+            {"ids": ids, "body": body}, calls.caller(), admitted=admitted, patience=sight.patience(request)
+        )
         async with contextlib.aclosing(chunks):
             async for chunk in chunks:
                 if "error" in chunk or "choices" not in chunk:
@@ -184,16 +210,33 @@ class LlamaEngine:
                     return
 
 
-def capabilities_of(template: templated.Template, dialect: Dialect | None) -> Capabilities:
-    """What the model of a file can do."""
+def _projector(path: Path | None, dialect: Dialect | None) -> GgufHeader | None:
+    """The projector file, checked. Raises `ModelUnavailable`."""
+    if path is None:
+        return None
     if dialect is not None:
-        return capabilities(tools=dialect.tools, reasoning=False, prompts=True)
-    return capabilities(tools=template.tools, reasoning=template.reasoning, prompts=False)
+        raise ModelBroken(
+            "projector: this model is spoken to in the words of one of our dialects, which has none for images here: "
+            "leave the key out, or take a file that is spoken to by its own chat template"
+        )
+    return projector.read(path)
 
 
-def capabilities(*, tools: bool, reasoning: bool, prompts: bool) -> Capabilities:
+def _sight(options: LlamaOptions) -> Sight:
+    return Sight(options.image_hosts, cpus=options.cpus, queue_limit=options.limits.queue)
+
+
+def capabilities_of(template: templated.Template, dialect: Dialect | None, *, images: bool = False) -> Capabilities:
+    """What the model of a file can do; `images`: with a projector."""
+    if dialect is not None:
+        return capabilities(images=False, tools=dialect.tools, reasoning=False, prompts=True)
+    return capabilities(images=images, tools=template.tools, reasoning=template.reasoning, prompts=False)
+
+
+def capabilities(*, images: bool, tools: bool, reasoning: bool, prompts: bool) -> Capabilities:
     """What models of this engine can do; tools and thoughts are by the chat template, if it is not one of ours."""
     return Capabilities(
+        images=images,
         tools=tools,
         tool_choice_required=tools,
         parallel_tool_calls=tools,

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import socket
 import sys
 from dataclasses import asdict, dataclass
@@ -20,12 +21,17 @@ WAITING: Final = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
 microseconds, and then gives its CPU away. Without looking, two threads are half as fast on CPUs of their own; with a
 hundred times as much they fall to a twentieth on CPUs that others use too."""
 
+MARKER: Final = "<__media"
+"""What the mark begins with that llama.cpp puts into a prompt where a picture belongs; the rest nobody can guess."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """What llama.cpp is told when it loads a model."""
 
     model: str
+    projector: str
+    """The file with which the model sees; empty without."""
     slots: int
     context_length: int
     """Tokens of each slot."""
@@ -35,6 +41,11 @@ class Load:
     cache_mebibytes: int
     """For prompts that no slot holds any more."""
     flash_attention: bool
+
+    @property
+    def files(self) -> str:
+        """What is loaded, for people."""
+        return f"{self.model} with the projector {self.projector}" if self.projector else self.model
 
 
 class WorkerProcess:
@@ -54,7 +65,7 @@ class WorkerProcess:
         with theirs:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "glmserve_server.engines.llama.worker", str(theirs.fileno())),
-                env={**os.environ, **WAITING},
+                env={**os.environ, **WAITING, "LLAMA_MEDIA_MARKER": f"{MARKER}_{secrets.token_hex(16)}__>"},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
@@ -68,12 +79,12 @@ class WorkerProcess:
         except BaseException as error:
             await worker.close()
             if isinstance(error, TimeoutError):
-                raise ModelUnavailable(f"{load.model}: was not loaded in {_LOAD_SECONDS:g} seconds") from None
+                raise ModelUnavailable(f"{load.files}: was not loaded in {_LOAD_SECONDS:g} seconds") from None
             raise
         if answer != b"ready":
             how = await worker.close()
             reason = answer.removeprefix(b"fault ").decode("utf-8", "replace") or f"the worker process {how}"
-            raise ModelUnavailable(f"{load.model}: cannot be loaded: {reason}")
+            raise ModelUnavailable(f"{load.files}: cannot be loaded: {reason}")
         return worker
 
     @property

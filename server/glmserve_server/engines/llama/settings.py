@@ -20,6 +20,12 @@ class LlamaSettings(QueuedSettings):
         unset="the one of that name that comes along",
         example='"GLM-4-9B-0414-Q4_K_M.gguf"',
     )
+    projector: Path | None = key(
+        None,
+        "The file beside it, mmproj-….gguf, with which the model sees images.",
+        unset="none: images are refused",
+        example='"mmproj-GLM-4.1V-9B-Thinking.gguf"',
+    )
     slots: int | None = key(
         None,
         "Conversations that are answered at the same time, each with a context of its own.",

@@ -12,13 +12,21 @@ _PROCESS_BYTES: Final = 300_000_000
 
 
 def plan(
-    header: GgufHeader, *, slots: int | None, threads: int | None, context_length: int, cpus: int, budget: Budget
+    header: GgufHeader,
+    *,
+    projector: int = 0,
+    slots: int | None,
+    threads: int | None,
+    context_length: int,
+    cpus: int,
+    budget: Budget,
 ) -> Plan:
-    """A number that is given is kept, and the memory promised.
+    """A number that is given is kept, and the memory promised. `projector`: the bytes of that file.
 
     Raises `ModelUnavailable` when the memory holds not even one slot.
     """
-    need = Need(shared=header.size + _PROCESS_BYTES, held=cache_bytes(header, context_length), peak=0)
+    weights = header.size + projector
+    need = Need(shared=weights + _PROCESS_BYTES, held=cache_bytes(header, context_length), peak=0)
     memory = budget.free
     fit = (memory - need.shared) // need.held
     if (slots or 1) > fit:
@@ -33,7 +41,7 @@ def plan(
     reason = (
         f"{counted(slots, 'slot')} of {context_length} tokens in one process of {counted(threads, 'thread')} on "
         f"{counted(cpus, 'CPU')}; "
-        f"{size_text(header.size)} of weights and {size_text(need.held)} per slot"
+        f"{size_text(weights)} of weights and {size_text(need.held)} per slot"
     )
     return Plan(workers=slots, threads=threads, reason=reason)
 

@@ -34,8 +34,10 @@ class SpecialTokens:
         return text
 
     def message(self, message: dict[str, Any]) -> dict[str, Any]:
-        """A message of OpenAI's JSON with all its texts broken; the arguments of its calls, which are JSON, within."""
-        made: dict[str, Any] = {**self._value(message), "role": message["role"]}
+        """A message of OpenAI's JSON with all its texts broken; the arguments of its calls, which are JSON, within.
+        Pictures, which have no text, stay as they are."""
+        content, rest = message["content"], {key: value for key, value in message.items() if key != "content"}
+        made: dict[str, Any] = {**self._value(rest), "role": message["role"], "content": self._content(content)}
         for call, given in zip(made.get("tool_calls", ()), message.get("tool_calls", ()), strict=True):
             call["type"] = given["type"]
             call["function"]["arguments"] = self._json(given["function"]["arguments"])
@@ -51,6 +53,11 @@ class SpecialTokens:
         if "parameters" in function:
             function["parameters"] = self._schema(function["parameters"], f"{field}.parameters_json")
         return {**tool, "function": function}
+
+    def _content(self, content: str | list[dict[str, Any]] | None) -> Any:
+        if isinstance(content, list):
+            return [{**part, "text": self.broken(part["text"])} if part["type"] == "text" else part for part in content]
+        return self._value(content)
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):

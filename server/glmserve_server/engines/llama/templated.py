@@ -4,7 +4,9 @@ The JSON and the reading of its chunks are those of the upstream engine.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 import orjson
@@ -22,6 +24,7 @@ from glmserve.v1.tool_pb2 import ToolChoice
 from glmserve_server.engines.llama.batch import Chunk
 from glmserve_server.engines.llama.ggufheader import GgufHeader
 from glmserve_server.engines.llama.logprobs import asked_of_llama
+from glmserve_server.engines.llama.process import MARKER
 from glmserve_server.engines.llama.specials import SpecialTokens
 from glmserve_server.engines.upstream.reply import Reply
 from glmserve_server.engines.upstream.request import chat_body
@@ -58,7 +61,8 @@ _TEMPLATE_KEY: Final = "tokenizer.chat_template"
 class Template:
     """What a file's own chat template makes of requests."""
 
-    def __init__(self, header: GgufHeader) -> None:
+    def __init__(self, header: GgufHeader, *, sees: bool = False) -> None:
+        """`sees`: it is shown pictures."""
         text = "".join(str(value) for key, value in header.values.items() if key.startswith(_TEMPLATE_KEY))
         self.known = bool(text)
         """Whether the file has one; else llama.cpp takes the most common one, without tools."""
@@ -66,7 +70,7 @@ class Template:
         """Whether it shows tools, and earlier calls in the way of OpenAI's API; there are some that do but the one."""
         self.reasoning = "enable_thinking" in text
         """Whether it can switch thoughts on and off."""
-        self._special = SpecialTokens(header.special)
+        self._special = SpecialTokens(header.special | {MARKER} if sees else header.special)
 
     def body(self, request: ChatCompletionRequest) -> dict[str, Any]:
         """What is asked of llama.cpp, but for the sampling. For a thread: texts may be long.
@@ -81,7 +85,7 @@ class Template:
             "max_tokens": body.pop("max_completion_tokens", -1),
         }
         body["messages"] = [
-            self._special.message(_with_objects(message, f"messages[{index}]"))
+            self._special.message(_joined(_with_objects(message, f"messages[{index}]")))
             for index, message in enumerate(body["messages"])
         ]
         body |= self._tools(body.pop("tools", []), request)
@@ -121,6 +125,21 @@ def _with_objects(message: dict[str, Any], field: str) -> dict[str, Any]:
             name = f"{field}.tool_calls[{index}].arguments_json"
             raise InvalidArgument(f"{name} must be a JSON object, not {function['arguments'][:64]!r}", field=name)
     return message
+
+
+def _joined(message: dict[str, Any]) -> dict[str, Any]:
+    """A message in which no text follows another: llama.cpp would put a line's end between."""
+    if isinstance(message["content"], list):
+        message["content"] = list(_parts(message["content"]))
+    return message
+
+
+def _parts(parts: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for kind, group in groupby(parts, itemgetter("type")):
+        if kind == "text":
+            yield {"type": kind, "text": "".join(part["text"] for part in group)}
+        else:
+            yield from group
 
 
 def _narrowed(request: ChatCompletionRequest) -> ChatCompletionRequest:

@@ -64,6 +64,9 @@ def loaded(load: dict[str, Any]) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = load["model"]
     params.model_alias = {"model"}
+    if load["projector"]:
+        params.mmproj.path = load["projector"]
+        params.mmproj_use_gpu = False
     params.n_parallel = load["slots"]
     params.n_ctx = load["context_length"] * load["slots"]  # the library divides it over the slots
     params.n_batch = params.n_ubatch = load["batch"]

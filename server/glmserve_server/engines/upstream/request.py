@@ -60,7 +60,12 @@ _SAME: Final = (
 _LEAST_TOP_P: Final = 1e-6
 """What stands for 0, which some servers refuse: the likeliest token alone either way."""
 
-_MEDIA_TYPES: Final = ((b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"), (b"RIFF", "image/webp"))
+_MEDIA_TYPES: Final = (
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"RIFF", "image/webp"),
+    (b"P6", "image/x-portable-pixmap"),
+)
 
 
 def chat_body(request: ChatCompletionRequest, model: str) -> dict[str, Any]:
