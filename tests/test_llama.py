@@ -159,6 +159,12 @@ def test_a_bias_keeps_a_token_out(batched: Glmserve) -> None:
     assert free != biased
 
 
+def test_a_bias_for_a_token_that_there_is_not_is_refused(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match=r"logit_bias\[99999999\] is no token of this model") as refused:
+        completion(client, logit_bias={"99999999": 1})
+    assert refused.value.param == "logit_bias[99999999]"
+
+
 def test_log_probabilities_belong_to_the_text_and_add_up(client: openai.OpenAI) -> None:
     choice = completion(client, temperature=0, logprobs=True, top_logprobs=20).choices[0]
     tokens = choice.logprobs.content

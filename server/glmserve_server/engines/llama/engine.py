@@ -24,7 +24,7 @@ from glmserve_server.engines.llama.ggufheader import GgufHeader
 from glmserve_server.engines.llama.packages import check_packages
 from glmserve_server.engines.llama.process import Load
 from glmserve_server.engines.llama.refusals import prompt_tokens, refusal_of
-from glmserve_server.engines.llama.sampling import knobs
+from glmserve_server.engines.llama.sampling import check_bias, knobs
 from glmserve_server.engines.llama.sight import Sight
 from glmserve_server.engines.llama.slots import plan
 from glmserve_server.errors import ModelBroken, ModelUnavailable, Unsupported
@@ -74,6 +74,7 @@ class LlamaEngine:
         check_packages(str(header.path))
         dialect, family = dialect_of(header), family_of(header)
         self._sampling = options.sampling or (model_card(family) if family else None)
+        self._vocabulary = header.vocabulary
         self._reuse = options.prefix_reuse
         self.context_length = min(header.number("context_length") or options.context_length, options.context_length)
         self._prompts = Prompts(dialect, self.context_length) if dialect else None
@@ -153,6 +154,7 @@ class LlamaEngine:
 
     async def generate(self, request: ChatCompletionRequest) -> Events:
         """See `Engine.generate`. Each choice takes a slot."""
+        check_bias(request, self._vocabulary)
         schemas.check(request)
         await asyncio.to_thread(schemas.check_response_format, request)
         async with self._shown(request) as shown:

@@ -62,6 +62,11 @@ class GgufHeader:
         """llama.cpp's name of the network."""
         return str(self.values.get("general.architecture", ""))
 
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are."""
+        return self.lengths.get(_TOKENS, 0)
+
     def number(self, name: str) -> int:
         """The value of `ARCHITECTURE.name`; 0 if it is missing or no whole number."""
         value = self.values.get(f"{self.architecture}.{name}", 0)

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve_server.engines.chatglm.sampling import SamplingDefaults
+from glmserve_server.errors import InvalidArgument
 
 _SEEDS: Final = (1 << 31) - 1
 
@@ -16,6 +17,14 @@ _NAMES: Final = {
     "presence_penalty": "presence_penalty",
     "frequency_penalty": "frequency_penalty",
 }
+
+
+def check_bias(request: ChatCompletionRequest, vocabulary: int) -> None:
+    """Raises `InvalidArgument` for a token that the model has not: llama.cpp would pass over it."""
+    for token in request.logit_bias:
+        if not 0 <= token < vocabulary:
+            field = f"logit_bias[{token}]"
+            raise InvalidArgument(f"{field} is no token of this model, which has 0 to {vocabulary - 1}", field=field)
 
 
 def knobs(
