@@ -198,7 +198,7 @@ def test_a_taken_port_is_one_clear_line(option: str) -> None:
 
 def test_a_model_that_is_not_there_is_one_clear_line() -> None:
     line = failed("serve", "--grpc-port", "0", "--model", "glm-9000")
-    assert line == "glmserve: glm-9000: neither a model file nor one of: tiny-glm4, tiny-glm4v, scripted"
+    assert line == f"glmserve: glm-9000: neither a model file nor one of: {', '.join(sorted(BUNDLED))}, scripted"
 
 
 def test_a_damaged_model_file_is_one_clear_line(tmp_path: Path) -> None:
