@@ -21,6 +21,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 COMMAND = Path(sys.executable).with_name("glmserve")
 MODEL = "tiny-glm4"
 SEEING = "tiny-glm4v"
+WIDE = {**os.environ, "COLUMNS": "500"}
+"""What a command prints is not broken into lines, however long the paths in it are."""
+
 BATCHED = pytest.param("batched", marks=pytest.mark.llama)
 """The fixture `batched`, where a test has it beside others."""
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from faces import Face, GrpcFace, Refused
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from running import COMMAND, Glmserve, health_of
+from running import COMMAND, WIDE, Glmserve, health_of
 from upstreams import HELLO, Upstream
 
 from glmserve.v1 import message_pb2
@@ -239,7 +239,7 @@ def test_the_reason_is_on_the_terminal_and_in_the_list(served: Served, channel: 
     fault = listed(channel)["broken"].fault
     assert line == f"glmserve: broken is not loaded: {fault}"
     command = [str(COMMAND), "models", "--grpc", served.server.grpc_address]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, env=WIDE).stdout
     assert "broken.bin" in printed
 
 

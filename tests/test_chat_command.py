@@ -50,6 +50,11 @@ def foreign(abroad: tuple[Upstream, Terminal]) -> tuple[Upstream, Terminal]:
     return abroad
 
 
+def joined(text: str) -> str:
+    """The text without its white space: a long path breaks a line anywhere."""
+    return "".join(text.split())
+
+
 def streamed(*texts: str, **delta: str) -> bytes:
     """An answer of a foreign server, in these pieces."""
     pieces = [chunk({"content": text}) for text in texts]
@@ -191,19 +196,19 @@ def test_a_file_that_holds_no_conversation_is_refused_and_nothing_is_lost(chat: 
     chat.ask("keep this")
     for content, reason in NO_CONVERSATIONS.items():
         (tmp_path / "bad.json").write_text(content)
-        shown = " ".join(chat.ask(f"/load {tmp_path}/bad.json").split())
-        assert "bad.json holds no conversation" in shown
-        assert reason in shown
+        shown = joined(chat.ask(f"/load {tmp_path}/bad.json"))
+        assert joined("bad.json holds no conversation") in shown
+        assert joined(reason) in shown
     chat.ask(f"/save {tmp_path}/talk.json")
     assert len(json.loads((tmp_path / "talk.json").read_text())["messages"]) == 2
 
 
 def test_files_that_cannot_be_used_are_named(chat: Terminal, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
-    assert f"{tmp_path}/gone.json: there is no such file" in " ".join(chat.ask(f"/load {tmp_path}/gone.json").split())
+    assert joined(f"{tmp_path}/gone.json: there is no such file") in joined(chat.ask(f"/load {tmp_path}/gone.json"))
     assert "/nowhere/x.json cannot be written" in chat.ask("/save /nowhere/x.json")
     assert "gone.png: there is no such file" in chat.ask("/image gone.png")
-    assert "text.png: an image must be PNG" in " ".join(chat.ask(f"/image {tmp_path}/text.png").split())
+    assert joined("text.png: an image must be PNG") in joined(chat.ask(f"/image {tmp_path}/text.png"))
     assert "/dev/zero: there is no such file" in chat.ask("/image /dev/zero")
     assert "no closing quotation" in chat.ask("/image 'open")
 

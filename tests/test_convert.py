@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 from checkpoint import AUTO_MAP, add_vision, write_checkpoint, write_code
-from running import COMMAND, MODEL, Glmserve
+from running import COMMAND, MODEL, WIDE, Glmserve
 
 from glmserve_server.bundled import BUNDLED
 from glmserve_server.engines.chatglm import modelfile
@@ -31,7 +30,7 @@ pytestmark = pytest.mark.timeout(300)
 
 def environment(tmp_path: Path, **more: str) -> dict[str, str]:
     """Nothing is fetched, and the copies of the models' code that transformers makes go to the test's folder."""
-    return os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")} | more
+    return WIDE | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")} | more
 
 
 def convert(source: Path | str, out: Path, *options: str, **more: str) -> "subprocess.CompletedProcess[str]":

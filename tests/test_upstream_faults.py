@@ -1,6 +1,5 @@
 """Upstreams that misbehave, over both faces: every fault has its status, nothing hangs or grows, nothing is told on."""
 
-import os
 import socket
 import subprocess
 import threading
@@ -14,7 +13,7 @@ import httpx
 import psutil
 import pytest
 from faces import Face, GrpcFace, Refused
-from running import COMMAND, Glmserve, health_of
+from running import COMMAND, WIDE, Glmserve, health_of
 from upstreams import DONE, HEAD, HELLO, Script, Upstream, answer, chunk, event, failure, until_left
 
 Way = Callable[[Glmserve], AbstractContextManager[Face]]
@@ -23,7 +22,6 @@ KEY = "sk-aB3.very-secret"
 QUESTION = [("user", "Hello!")]
 TEXT = chunk({"role": "assistant", "content": "Hi"})
 MEBIBYTE = 1 << 20
-WIDE = {**os.environ, "COLUMNS": "500"}
 
 
 @pytest.fixture(scope="module")
