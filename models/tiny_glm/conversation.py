@@ -95,17 +95,24 @@ def held_out_wordings(phrases: tuple[str, ...]) -> frozenset[str]:
 class Source:
     """Random choices of one conversation, restricted to one side of the split.
 
-    ``functions`` are ``any`` in training, which makes names up as well; ``known``, with names as programs
+    ``slips`` is the share of English questions with a typing mistake. ``functions`` are ``any`` in training, which makes names up as well; ``known``, with names as programs
     have them and training knows them; or ``new``, with names that training does not have.
     """
 
     def __init__(
-        self, rng: random.Random, *, new_values: bool = False, new_wording: bool = False, functions: str = "any"
+        self,
+        rng: random.Random,
+        *,
+        new_values: bool = False,
+        new_wording: bool = False,
+        functions: str = "any",
+        slips: float = 0.15,
     ) -> None:
         self.rng = rng
         self.new_values = new_values
         self.new_wording = new_wording
         self.functions = functions
+        self.slips = slips
 
     def chance(self, probability: float) -> bool:
         """Return True with the given probability."""
@@ -133,7 +140,7 @@ class Source:
 
     def rough(self, template: str) -> str:
         """Return a wording with casing, politeness and slips."""
-        return roughen(self.rng, template)
+        return roughen(self.rng, template, slips=self.slips)
 
     def wording(self, phrases: tuple[str, ...]) -> str:
         """Return one wording, its alternatives chosen; a trained one never becomes one that is held out."""
@@ -145,4 +152,4 @@ class Source:
 
     def trained(self) -> Source:
         """Return a source for the parts of a test conversation that are not under test."""
-        return Source(self.rng)
+        return Source(self.rng, slips=self.slips)

@@ -20,12 +20,12 @@ MIX: tuple[tuple[Maker, float], ...] = (
     (memory.make, 15),
     (memory.make_telling, 2),
     (memory.make_untold, 2),
-    (system_prompt.make, 25),
+    (system_prompt.make, 28),
     (counting.make, 9),
     (unknown.make, 8),
-    (tool_calls.make_call, 26),
+    (tool_calls.make_call, 30),
     (tool_calls.make_answer, 16),
-    (tool_calls.make_two, 12),
+    (tool_calls.make_two, 20),
     (tool_calls.make_plain, 7),
     (tool_calls.make_weather, 8),
 )
@@ -68,19 +68,21 @@ def stream(seed: int):
 
 
 def held_out_set(kind: str, *, per_skill: int, seed: int = 2026) -> dict[str, list[Conversation]]:
-    """Return ``per_skill`` conversations per skill; ``kind`` is ``values``, ``wording``, ``functions`` or ``training``.
+    """Return ``per_skill`` conversations per skill; ``kind`` is ``values``, ``wording``, ``functions`` or ``mistakes``.
 
     In ``values`` the slots hold values that training never saw, in ``wording`` the question
     under test is put in a way that training never used, in ``functions`` the names of functions and
-    parameters are new or made up, and so are the values; in ``training`` all are known.
+    parameters are new or made up, and so are the values; in ``mistakes`` all are known, and
+    every English question has a typing mistake, which those of the other kinds do not have.
     """
-    if kind not in ("values", "wording", "functions", "training"):
-        raise ValueError(f"kind must be values, wording, functions or training, got {kind!r}")
+    if kind not in ("values", "wording", "functions", "mistakes"):
+        raise ValueError(f"kind must be values, wording, functions or mistakes, got {kind!r}")
     source = Source(
         random.Random(f"{seed}/{kind}"),
         new_values=kind in ("values", "functions"),
         new_wording=kind == "wording",
         functions="new" if kind == "functions" else "known",
+        slips=1.0 if kind == "mistakes" else 0.0,
     )
     found: dict[str, list[Conversation]] = {}
     makers = CALLING if kind == "functions" else [maker for maker, _ in MIX if maker is not memory.make_telling]

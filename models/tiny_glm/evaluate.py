@@ -10,7 +10,12 @@ from .conversation import Conversation, Turn
 from .served import ServedModel, use_one_thread
 from .tools import PREAMBLE
 
-KINDS = ("values", "wording", "functions")
+KINDS = {
+    "values": "held-out values",
+    "wording": "held-out wording",
+    "functions": "new functions",
+    "mistakes": "typing mistakes",
+}
 # These are learned by heart: no value can be held out, so their first figure is for trained wordings in new mixes.
 CLOSED = {"small talk", "identity", "facts", "sums to ten", "not told", "language", "one word"}
 
@@ -47,9 +52,7 @@ def accuracy(model: ServedModel, kind: str, *, per_skill: int, failures: int) ->
 def table(results: dict[str, dict[str, tuple[int, int]]]) -> str:
     """Return the results as a Markdown table."""
     lines = [
-        "| skill | "
-        + " | ".join(f"held-out {kind}" if kind != "functions" else "new functions" for kind in results)
-        + " |",
+        "| skill | " + " | ".join(KINDS[kind] for kind in results) + " |",
         "|---|" + "---:|" * len(results),
     ]
     skills = list(next(iter(results.values())))

@@ -94,8 +94,8 @@ def is_chinese(text: str) -> bool:
     return any("\u4e00" <= character <= "\u9fff" for character in text)
 
 
-def roughen(rng: random.Random, template: str) -> str:
-    """Return the template, changed a little in about two cases of three."""
+def roughen(rng: random.Random, template: str, *, slips: float) -> str:
+    """Return the template, changed a little in about two cases of three; ``slips`` is the share of typing mistakes."""
     if is_chinese(template):
         return _rough_chinese(rng, template)
     text = template
@@ -106,10 +106,8 @@ def roughen(rng: random.Random, template: str) -> str:
         text = text.rstrip("?.!") + rng.choice(CLOSERS) + rng.choice(("", ".", "?"))
     text = _punctuate(rng, text)
     text = _casing(rng, text)
-    if rng.random() < 0.10:
-        text = _slip(rng, text)
-    if rng.random() < 0.08:
-        text = _other_word(rng, text)
+    if rng.random() < slips:
+        text = rng.choice((_slip, _other_word))(rng, text)
     return text
 
 
