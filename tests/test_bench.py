@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from running import COMMAND, MODEL, Glmserve
 
+from glmserve_server.dialects.families import dialect_of
 from glmserve_server.engines.chatglm import modelfile
 from glmserve_server.engines.chatglm.architecture import Family
-from glmserve_server.engines.chatglm.dialects.families import dialect_of
 
 Bench = Callable[..., tuple[int, dict[str, Any]]]
 

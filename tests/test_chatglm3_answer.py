@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glmserve.v1.tool_pb2 import FunctionTool
-from glmserve_server.engines.chatglm.dialects.chatglm3_answer import ChatGlm3Parser
-from glmserve_server.engines.chatglm.dialects.deltas import Arguments, Call, Delta, Text
-from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
+from glmserve_server.dialects.chatglm3_answer import ChatGlm3Parser
+from glmserve_server.dialects.deltas import Arguments, Call, Delta, Text
+from glmserve_server.dialects.toolbox import Toolbox
 
 CALL: list[Delta] = [Call("get_weather"), Arguments('{"city": "Paris", "n": 3}')]
 SOURCE = "tool_call(city='Paris', n=3)"

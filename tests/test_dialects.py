@@ -16,11 +16,11 @@ from glmserve.v1.content_pb2 import ContentPart
 from glmserve.v1.message_pb2 import Message, ToolCall
 from glmserve.v1.tool_pb2 import FunctionTool, Tool, ToolChoice
 from glmserve_server.bundled import BUNDLED
+from glmserve_server.dialects.deltas import Arguments, Call, Delta, Text, Thought
+from glmserve_server.dialects.glm4 import Glm4Dialect
+from glmserve_server.dialects.glm4_answer import Glm4Parser
+from glmserve_server.dialects.toolbox import Toolbox
 from glmserve_server.engines.chatglm import modelfile
-from glmserve_server.engines.chatglm.dialects.deltas import Arguments, Call, Delta, Text, Thought
-from glmserve_server.engines.chatglm.dialects.glm4 import Glm4Dialect
-from glmserve_server.engines.chatglm.dialects.glm4_answer import Glm4Parser
-from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
 
 ROLES = {"system": message_pb2.ROLE_SYSTEM, "user": message_pb2.ROLE_USER, "assistant": message_pb2.ROLE_ASSISTANT}
 PARAMETERS = {"type": "object", "properties": {"城市": {"type": "string"}}, "required": ["城市"]}

@@ -17,13 +17,13 @@ from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.content_pb2 import ContentPart
 from glmserve.v1.message_pb2 import Message, ToolCall
 from glmserve.v1.tool_pb2 import FunctionTool, Tool, ToolChoice
+from glmserve_server.dialects.chatglm import ChatGlmDialect
+from glmserve_server.dialects.chatglm2 import ChatGlm2Dialect
+from glmserve_server.dialects.chatglm3 import ChatGlm3Dialect
+from glmserve_server.dialects.deltas import Arguments, Call, Text
+from glmserve_server.dialects.pieces import PieceBytes, Pieces
 from glmserve_server.engines.chatglm import modelfile
 from glmserve_server.engines.chatglm.architecture import Config
-from glmserve_server.engines.chatglm.dialects.chatglm import ChatGlmDialect
-from glmserve_server.engines.chatglm.dialects.chatglm2 import ChatGlm2Dialect
-from glmserve_server.engines.chatglm.dialects.chatglm3 import ChatGlm3Dialect
-from glmserve_server.engines.chatglm.dialects.deltas import Arguments, Call, Text
-from glmserve_server.engines.chatglm.dialects.pieces import PieceBytes, Pieces
 from glmserve_server.errors import InvalidArgument
 
 MODELS = Path(__file__).parent / "models"

@@ -9,9 +9,9 @@ import pytest
 from running import MODEL
 
 from glmserve_server.bundled import BUNDLED
+from glmserve_server.dialects.families import dialect_of
 from glmserve_server.engines.chatglm import modelfile
 from glmserve_server.engines.chatglm.architecture import Family
-from glmserve_server.engines.chatglm.dialects.families import dialect_of
 from glmserve_server.errors import ModelUnavailable
 
 GOOD = BUNDLED[MODEL].read_bytes()

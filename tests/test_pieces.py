@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_text import TEXTS
 
+from glmserve_server.dialects.families import dialect_of
+from glmserve_server.dialects.pieces import UNBOUNDED, PieceBytes, Pieces, check_rows
 from glmserve_server.engines.chatglm import modelfile
-from glmserve_server.engines.chatglm.dialects.families import dialect_of
-from glmserve_server.engines.chatglm.dialects.pieces import UNBOUNDED, PieceBytes, Pieces, check_rows
 from glmserve_server.errors import ModelUnavailable
 
 MODELS = Path(__file__).parent / "models"

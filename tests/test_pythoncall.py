@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glmserve_server.engines.chatglm.dialects.pythoncall import PythonCall, arguments, written
+from glmserve_server.dialects.pythoncall import PythonCall, arguments, written
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),

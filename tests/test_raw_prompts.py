@@ -10,10 +10,10 @@ from test_text import TEXTS
 
 from glmserve.v1.chat_pb2 import Prompt, TokenIds
 from glmserve_server.bundled import BUNDLED
+from glmserve_server.dialects.deltas import Text
+from glmserve_server.dialects.families import dialect_of
+from glmserve_server.dialects.raw import Raw
 from glmserve_server.engines.chatglm import modelfile
-from glmserve_server.engines.chatglm.dialects.deltas import Text
-from glmserve_server.engines.chatglm.dialects.families import dialect_of
-from glmserve_server.engines.chatglm.dialects.raw import Raw
 from glmserve_server.errors import InvalidArgument
 
 MODELS = {path.stem: path for path in (Path(__file__).parent / "models").glob("*.bin")} | BUNDLED

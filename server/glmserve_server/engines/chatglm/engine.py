@@ -10,16 +10,16 @@ from typing import Final
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.model_pb2 import Capabilities
 from glmserve_server import calls
+from glmserve_server.dialects.answer import Answer
+from glmserve_server.dialects.dialect import Dialect, Prompt
+from glmserve_server.dialects.families import dialect_of
+from glmserve_server.dialects.prompts import Prompts
 from glmserve_server.engines.chatglm import modelfile
-from glmserve_server.engines.chatglm.answer import Answer
 from glmserve_server.engines.chatglm.architecture import Family
-from glmserve_server.engines.chatglm.dialects.dialect import Dialect, Prompt
-from glmserve_server.engines.chatglm.dialects.families import dialect_of
 from glmserve_server.engines.chatglm.job import Job
 from glmserve_server.engines.chatglm.picture import Picture
 from glmserve_server.engines.chatglm.pool import Pool
 from glmserve_server.engines.chatglm.process import WorkerProcess
-from glmserve_server.engines.chatglm.prompts import Prompts
 from glmserve_server.engines.chatglm.sampling import SamplingDefaults, model_card
 from glmserve_server.engines.chatglm.vision import Vision
 from glmserve_server.engines.choices import together

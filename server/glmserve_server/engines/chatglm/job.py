@@ -1,8 +1,8 @@
 """What a worker is given, and what it gives back."""
 
 from dataclasses import dataclass
-from typing import Literal
 
+from glmserve_server.dialects.progress import Begun, End
 from glmserve_server.engines.chatglm.picture import Picture
 
 
@@ -20,28 +20,6 @@ class Job:
     """What the prompt shows; `ids` have its name in the place of its first token."""
     cache_key: str = ""
     """Jobs with the same key are likely to share a prefix."""
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """The run has begun; so many of the prompt's tokens were in the worker's cache and need no work."""
-
-    cached: int
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """An ordinary token, as the characters that it completed."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a run has ended, and the stop token if one ended it."""
-
-    reason: Literal["stop", "length", "cancel"]
-    token: int | None
 
 
 class WorkerLost(Exception):

@@ -7,8 +7,9 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Final
 
+from glmserve_server.dialects.progress import Begun, End
 from glmserve_server.engines.chatglm.handover import Handover
-from glmserve_server.engines.chatglm.job import Begun, End, Job, Piece, ReaderStalled, WorkerFault, WorkerLost
+from glmserve_server.engines.chatglm.job import Job, Piece, ReaderStalled, WorkerFault, WorkerLost
 from glmserve_server.engines.chatglm.process import WorkerProcess
 from glmserve_server.engines.chatglm.run import Run
 from glmserve_server.engines.chatglm.seat import Seat

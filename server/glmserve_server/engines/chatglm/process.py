@@ -15,8 +15,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
+from glmserve_server.dialects.progress import Begun, End
 from glmserve_server.engines.chatglm.costs import Costs
-from glmserve_server.engines.chatglm.job import Begun, End, Job, WorkerFault, WorkerLost
+from glmserve_server.engines.chatglm.job import Job, WorkerFault, WorkerLost
 from glmserve_server.errors import ModelUnavailable
 
 CANCEL_GRACE: Final = 1.0

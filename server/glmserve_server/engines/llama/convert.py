@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from sentencepiece import SentencePieceProcessor
 
+from glmserve_server.dialects.families import dialect_of
+from glmserve_server.dialects.glm4 import ranks_of
 from glmserve_server.engines.chatglm import modelfile
 from glmserve_server.engines.chatglm.architecture import Family
-from glmserve_server.engines.chatglm.dialects.families import dialect_of
-from glmserve_server.engines.chatglm.dialects.glm4 import ranks_of
 from glmserve_server.engines.chatglm.modelfile import ModelFile, Tensor
 from glmserve_server.engines.llama import letters
 from glmserve_server.engines.llama.dialect import FAMILY_KEY, TOKENIZER_KEY, VOCABULARY_KEY
@@ -116,7 +116,7 @@ def _write_tokenizer(writer: Any, model: ModelFile) -> None:
 
 
 def _write_tiktoken(writer: Any, model: ModelFile) -> None:
-    from glmserve_server.engines.chatglm.dialects.glm4 import SPECIAL
+    from glmserve_server.dialects.glm4 import SPECIAL
 
     ranks = ranks_of(model.tokenizer)
     tokens = [letters.written(token) for token in sorted(ranks, key=ranks.__getitem__)]

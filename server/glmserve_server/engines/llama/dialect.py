@@ -10,12 +10,12 @@ import base64
 import binascii
 from typing import Final
 
+from glmserve_server.dialects.dialect import Dialect
+from glmserve_server.dialects.families import dialect_for
+from glmserve_server.dialects.glm4 import SPECIAL, Glm4Dialect
+from glmserve_server.dialects.glm4_tools import IDENTITY
+from glmserve_server.dialects.thinking import BEGIN
 from glmserve_server.engines.chatglm.architecture import Config, Family
-from glmserve_server.engines.chatglm.dialects.dialect import Dialect
-from glmserve_server.engines.chatglm.dialects.families import dialect_for
-from glmserve_server.engines.chatglm.dialects.glm4 import SPECIAL, Glm4Dialect
-from glmserve_server.engines.chatglm.dialects.glm4_tools import IDENTITY
-from glmserve_server.engines.chatglm.dialects.thinking import BEGIN
 from glmserve_server.engines.llama import letters
 from glmserve_server.engines.llama.ggufheader import GgufHeader, tokens_of
 from glmserve_server.errors import ModelBroken

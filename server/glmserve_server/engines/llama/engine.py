@@ -11,8 +11,8 @@ from typing import Any, Final
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.model_pb2 import Capabilities
 from glmserve_server import calls
-from glmserve_server.engines.chatglm.dialects.dialect import Dialect, Prompt
-from glmserve_server.engines.chatglm.prompts import Prompts
+from glmserve_server.dialects.dialect import Dialect, Prompt
+from glmserve_server.dialects.prompts import Prompts
 from glmserve_server.engines.chatglm.sampling import SamplingDefaults, model_card
 from glmserve_server.engines.choices import together
 from glmserve_server.engines.engine import Events, Tokens

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
-from glmserve_server.engines.chatglm.prompts import too_long
+from glmserve_server.dialects.prompts import too_long
 from glmserve_server.engines.llama.form import left
 from glmserve_server.errors import InvalidArgument, ModelUnavailable
 

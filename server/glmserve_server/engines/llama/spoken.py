@@ -9,10 +9,10 @@ from typing import Any
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest, StreamChatCompletionResponse
 from glmserve.v1.tool_pb2 import FunctionTool
-from glmserve_server.engines.chatglm.answer import Answer, Piece
-from glmserve_server.engines.chatglm.dialects.dialect import AnswerReader, Prompt
-from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
-from glmserve_server.engines.chatglm.job import Begun, End, Written
+from glmserve_server.dialects.answer import Answer, Piece
+from glmserve_server.dialects.dialect import AnswerReader, Prompt
+from glmserve_server.dialects.progress import Begun, End, Written
+from glmserve_server.dialects.toolbox import Toolbox
 from glmserve_server.engines.llama import schemas
 from glmserve_server.engines.llama.batch import Chunk
 from glmserve_server.engines.llama.form import response_schema

@@ -21,15 +21,15 @@ import tiktoken
 from glmserve.v1 import message_pb2
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.message_pb2 import Message
-from glmserve_server.engines.chatglm.dialects import builtins
-from glmserve_server.engines.chatglm.dialects.dialect import AnswerReader, Prompt
-from glmserve_server.engines.chatglm.dialects.glm4_answer import Glm4Parser
-from glmserve_server.engines.chatglm.dialects.glm4_tools import system_prompt
-from glmserve_server.engines.chatglm.dialects.images import only_image
-from glmserve_server.engines.chatglm.dialects.raw import Raw, VerbatimParser
-from glmserve_server.engines.chatglm.dialects.reader import Parser, Reader
-from glmserve_server.engines.chatglm.dialects.thinking import BEGIN, without_thoughts
-from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
+from glmserve_server.dialects import builtins
+from glmserve_server.dialects.dialect import AnswerReader, Prompt
+from glmserve_server.dialects.glm4_answer import Glm4Parser
+from glmserve_server.dialects.glm4_tools import system_prompt
+from glmserve_server.dialects.images import only_image
+from glmserve_server.dialects.raw import Raw, VerbatimParser
+from glmserve_server.dialects.reader import Parser, Reader
+from glmserve_server.dialects.thinking import BEGIN, without_thoughts
+from glmserve_server.dialects.toolbox import Toolbox
 
 # In the order of their ids, which follow the last rank.
 SPECIAL: Final = (

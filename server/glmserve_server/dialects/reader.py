@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from glmserve_server.engines.chatglm.dialects.deltas import Delta
+from glmserve_server.dialects.deltas import Delta
 from glmserve_server.text import Utf8
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
-from glmserve_server.engines.chatglm.dialects.dialect import AnswerReader, Dialect, Prompt
-from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
+from glmserve_server.dialects.dialect import AnswerReader, Dialect, Prompt
+from glmserve_server.dialects.toolbox import Toolbox
 from glmserve_server.engines.engine import Tokens
 from glmserve_server.errors import ContextLengthExceeded, InvalidArgument
 

@@ -9,11 +9,11 @@ import enum
 import json
 from collections.abc import Iterator, Sequence
 
-from glmserve_server.engines.chatglm.dialects.builtins import BARE, browser_arguments
-from glmserve_server.engines.chatglm.dialects.deltas import Arguments, Call, Delta, Text
-from glmserve_server.engines.chatglm.dialects.jsonobject import JsonObject
-from glmserve_server.engines.chatglm.dialects.thinking import Thoughts
-from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
+from glmserve_server.dialects.builtins import BARE, browser_arguments
+from glmserve_server.dialects.deltas import Arguments, Call, Delta, Text
+from glmserve_server.dialects.jsonobject import JsonObject
+from glmserve_server.dialects.thinking import Thoughts
+from glmserve_server.dialects.toolbox import Toolbox
 
 
 class _State(enum.Enum):

@@ -1,11 +1,11 @@
 """Which dialect a model file speaks."""
 
+from glmserve_server.dialects.chatglm import ChatGlmDialect
+from glmserve_server.dialects.chatglm2 import ChatGlm2Dialect
+from glmserve_server.dialects.chatglm3 import ChatGlm3Dialect
+from glmserve_server.dialects.dialect import Dialect
+from glmserve_server.dialects.glm4 import Glm4Dialect
 from glmserve_server.engines.chatglm.architecture import Config, Family
-from glmserve_server.engines.chatglm.dialects.chatglm import ChatGlmDialect
-from glmserve_server.engines.chatglm.dialects.chatglm2 import ChatGlm2Dialect
-from glmserve_server.engines.chatglm.dialects.chatglm3 import ChatGlm3Dialect
-from glmserve_server.engines.chatglm.dialects.dialect import Dialect
-from glmserve_server.engines.chatglm.dialects.glm4 import Glm4Dialect
 from glmserve_server.engines.chatglm.modelfile import ModelFile
 from glmserve_server.errors import ModelBroken
 

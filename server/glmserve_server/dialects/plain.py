@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from glmserve_server.engines.chatglm.dialects.deltas import Delta, Text
+from glmserve_server.dialects.deltas import Delta, Text
 
 _FULL_WIDTH: Final = str.maketrans(",!:;?", "，！：；？")
 

@@ -13,14 +13,14 @@ from typing import Final
 from glmserve.v1 import message_pb2
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.message_pb2 import Message
+from glmserve_server.dialects import chatglm3_tools
+from glmserve_server.dialects.chatglm3_answer import ChatGlm3Parser
+from glmserve_server.dialects.dialect import AnswerReader, Prompt
+from glmserve_server.dialects.piece_reader import PieceReader
+from glmserve_server.dialects.pieces import Pieces, check_rows
+from glmserve_server.dialects.raw import raw_pieces
+from glmserve_server.dialects.toolbox import BUILTIN_NAMES, Toolbox
 from glmserve_server.engines.chatglm.architecture import Config
-from glmserve_server.engines.chatglm.dialects import chatglm3_tools
-from glmserve_server.engines.chatglm.dialects.chatglm3_answer import ChatGlm3Parser
-from glmserve_server.engines.chatglm.dialects.dialect import AnswerReader, Prompt
-from glmserve_server.engines.chatglm.dialects.piece_reader import PieceReader
-from glmserve_server.engines.chatglm.dialects.pieces import Pieces, check_rows
-from glmserve_server.engines.chatglm.dialects.raw import raw_pieces
-from glmserve_server.engines.chatglm.dialects.toolbox import BUILTIN_NAMES, Toolbox
 from glmserve_server.errors import InvalidArgument
 
 # In the order of their ids, which follow the last piece.

@@ -6,8 +6,8 @@ from typing import Protocol
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.content_pb2 import Image
-from glmserve_server.engines.chatglm.dialects.deltas import Delta
-from glmserve_server.engines.chatglm.dialects.raw import Raw
+from glmserve_server.dialects.deltas import Delta
+from glmserve_server.dialects.raw import Raw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

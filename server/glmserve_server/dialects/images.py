@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.content_pb2 import Image
-from glmserve_server.engines.chatglm.dialects.dialect import Placed
+from glmserve_server.dialects.dialect import Placed
 from glmserve_server.errors import Unsupported
 
 

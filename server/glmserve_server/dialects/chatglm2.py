@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
+from glmserve_server.dialects.dialect import AnswerReader, Prompt
+from glmserve_server.dialects.piece_reader import PieceReader
+from glmserve_server.dialects.pieces import Pieces, check_rows
+from glmserve_server.dialects.plain import PlainParser
+from glmserve_server.dialects.raw import raw_pieces
+from glmserve_server.dialects.rounds import Round, rounds
 from glmserve_server.engines.chatglm.architecture import Config, Family
-from glmserve_server.engines.chatglm.dialects.dialect import AnswerReader, Prompt
-from glmserve_server.engines.chatglm.dialects.piece_reader import PieceReader
-from glmserve_server.engines.chatglm.dialects.pieces import Pieces, check_rows
-from glmserve_server.engines.chatglm.dialects.plain import PlainParser
-from glmserve_server.engines.chatglm.dialects.raw import raw_pieces
-from glmserve_server.engines.chatglm.dialects.rounds import Round, rounds
 
 # In the order of their ids, which follow the last piece.
 SPECIAL: Final = ("[MASK]", "[gMASK]", "[sMASK]", "sop", "eop")

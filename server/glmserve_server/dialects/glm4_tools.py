@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Final
 
-from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox, declaration
+from glmserve_server.dialects.toolbox import Toolbox, declaration
 
 IDENTITY: Final = (
     "你是一个名为 ChatGLM 的人工智能助手。你是基于智谱AI训练的语言模型 GLM-4 模型开发的，"

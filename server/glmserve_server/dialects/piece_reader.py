@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from glmserve_server.engines.chatglm.dialects.deltas import Delta
-from glmserve_server.engines.chatglm.dialects.pieces import PieceBytes, Pieces
-from glmserve_server.engines.chatglm.dialects.reader import Parser
+from glmserve_server.dialects.deltas import Delta
+from glmserve_server.dialects.pieces import PieceBytes, Pieces
+from glmserve_server.dialects.reader import Parser
 from glmserve_server.text import Utf8
 
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from glmserve.v1 import chat_pb2
-from glmserve_server.engines.chatglm.dialects.deltas import Delta, Text
-from glmserve_server.engines.chatglm.dialects.piece_reader import PieceReader
-from glmserve_server.engines.chatglm.dialects.pieces import PieceBytes, Pieces
-from glmserve_server.engines.chatglm.dialects.reader import Reader
+from glmserve_server.dialects.deltas import Delta, Text
+from glmserve_server.dialects.piece_reader import PieceReader
+from glmserve_server.dialects.pieces import PieceBytes, Pieces
+from glmserve_server.dialects.reader import Reader
 from glmserve_server.errors import InvalidArgument
 
 

@@ -14,11 +14,11 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from glmserve_server.engines.chatglm.dialects import pythoncall
-from glmserve_server.engines.chatglm.dialects.chatglm3_tools import CALL_BEGINS, INTERPRETER
-from glmserve_server.engines.chatglm.dialects.deltas import Arguments, Call, Delta, Text
-from glmserve_server.engines.chatglm.dialects.pythoncall import FENCE, PythonCall
-from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
+from glmserve_server.dialects import pythoncall
+from glmserve_server.dialects.chatglm3_tools import CALL_BEGINS, INTERPRETER
+from glmserve_server.dialects.deltas import Arguments, Call, Delta, Text
+from glmserve_server.dialects.pythoncall import FENCE, PythonCall
+from glmserve_server.dialects.toolbox import Toolbox
 from glmserve_server.text import overlap
 
 _CALL: Final = f"{pythoncall.NAME}("

@@ -15,9 +15,9 @@ from glmserve.v1.chat_pb2 import (
     ToolCallDelta,
     Usage,
 )
-from glmserve_server.engines.chatglm.dialects.deltas import Arguments, Call, Delta, Text, Thought
-from glmserve_server.engines.chatglm.dialects.dialect import AnswerReader
-from glmserve_server.engines.chatglm.job import Begun, End, Written
+from glmserve_server.dialects.deltas import Arguments, Call, Delta, Text, Thought
+from glmserve_server.dialects.dialect import AnswerReader
+from glmserve_server.dialects.progress import Begun, End, Written
 from glmserve_server.text import StopStrings
 
 Token = int | Written

@@ -8,8 +8,8 @@ import json
 from typing import Final
 
 from glmserve.v1.message_pb2 import ToolCall
-from glmserve_server.engines.chatglm.dialects import pythoncall
-from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox, declaration
+from glmserve_server.dialects import pythoncall
+from glmserve_server.dialects.toolbox import Toolbox, declaration
 
 INTERPRETER: Final = "interpreter"
 """What the model calls the built-in tool `python`."""

@@ -11,7 +11,7 @@ import json
 from typing import Any, Final
 
 from glmserve.v1.message_pb2 import ToolCall
-from glmserve_server.engines.chatglm.dialects.toolbox import Toolbox
+from glmserve_server.dialects.toolbox import Toolbox
 
 BARE: Final = {"python": "code", "cogview": "prompt"}
 """Tools that are called with bare text, and the argument that callers see it as."""

@@ -1,1 +1,0 @@
-"""How each model family writes conversations and reads answers; one module per family."""
