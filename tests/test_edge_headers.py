@@ -126,10 +126,14 @@ async def test_grpc_calls_have_a_request_id_in_their_metadata(
     address = server.grpc_address if where == "server" else server.edge_url.removeprefix("http://")
     async with grpc.aio.insecure_channel(address) as channel:
         stub = chat_pb2_grpc.ChatServiceStub(channel)
-        for ask in (stub.CreateChatCompletion, stub.StreamChatCompletion):
-            call = ask(question(text), metadata=(("x-request-id", sent),), timeout=30)
-            with contextlib.suppress(grpc.aio.AioRpcError):  # of /fail
-                await (call if ask is stub.CreateChatCompletion else [delta async for delta in call])
+        metadata = (("x-request-id", sent),)
+        whole = stub.CreateChatCompletion(question(text), metadata=metadata, timeout=30)
+        streamed = stub.StreamChatCompletion(question(text), metadata=metadata, timeout=30)
+        with contextlib.suppress(grpc.aio.AioRpcError):  # of /fail
+            await whole
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            assert [event async for event in streamed]
+        for call in (whole, streamed):
             trailers = dict(await call.trailing_metadata() or ())
             got = str(trailers["x-request-id"])
             assert got == (sent if sane else str(uuid.UUID(got)))

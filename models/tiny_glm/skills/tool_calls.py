@@ -82,7 +82,11 @@ def ask_twice(source: Source, declared: list[Function], *, chinese: bool) -> Ask
     other = [first] if first.keys and source.chance(0.5) else other
     two = ask(source, source.choice(other), chinese=chinese, clean=True)
     left, right = one.text.rstrip("?.!？。！"), two.text
-    exact = ("I ", "I'", *(name for f, said in two.calls for name in (f.name, *(value.shown for value in said.values()))))
+    exact = (
+        "I ",
+        "I'",
+        *(name for f, said in two.calls for name in (f.name, *(value.shown for value in said.values()))),
+    )
     if not chinese and not right.startswith(exact) and right[1:2].islower():
         right = right[:1].lower() + right[1:]
     return Asked(
