@@ -73,7 +73,8 @@ def held_out_set(kind: str, *, per_skill: int, seed: int = 2026) -> dict[str, li
     In ``values`` the slots hold values that training never saw, in ``wording`` the question
     under test is put in a way that training never used, in ``functions`` the names of functions and
     parameters are new or made up, and so are the values; in ``mistakes`` all are known, and
-    every English question has a typing mistake, which those of the other kinds do not have.
+    nearly every English question has a slip: a letter too many, too few or swapped, or such a
+    word. Questions of the other kinds have none.
     """
     if kind not in ("values", "wording", "functions", "mistakes"):
         raise ValueError(f"kind must be values, wording, functions or mistakes, got {kind!r}")

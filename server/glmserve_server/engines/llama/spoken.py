@@ -1,6 +1,6 @@
 """Answers in the words of our dialects: prompts go to llama.cpp as token ids, and its tokens through a reader.
 
-`Answer`, which knows of stop strings, calls and limits, is the chatglm engine's.
+`Answer`, which knows of stop strings, calls and limits, is the same as for the chatglm engine.
 """
 
 import json
