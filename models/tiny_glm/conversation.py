@@ -81,8 +81,9 @@ def split_wordings(phrases: tuple[str, ...], held_out: bool) -> tuple[str, ...]:
 
 
 def bare(text: str) -> str:
-    """Return a wording without what does not make it another: casing, punctuation, spelling of colour, please."""
+    """Return a wording without what does not make it another: casing, punctuation, spelling of colour, politeness."""
     text = text.lower().replace("favour", "favor").replace("colour", "color").replace("'s", " is").replace("请", "")
+    text = re.sub("^(我?想)?问(一下|问)?", "", text)
     return " ".join(word for word in re.sub(r"[^\w{}]+", " ", text).split() if word != "please")
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 FOLDER = Path(__file__).with_name("wordings")
@@ -21,6 +22,12 @@ def load(name: str) -> dict[str, tuple[str, ...]]:
         elif text:
             current.append(text)
     return {section: tuple(lines) for section, lines in sections.items()}
+
+
+def trained() -> str:
+    """Return all wordings of all files that are not held out, without their slots."""
+    lines = (line for file in sorted(FOLDER.glob("*.txt")) for line in file.read_text(encoding="utf-8").splitlines())
+    return re.sub(r"\{[^}]*\}", " ", "\n".join(line for line in lines if not line.startswith(("*", "## "))))
 
 
 def words(text: str) -> list[str]:

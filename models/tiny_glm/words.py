@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 from . import wordings
 from .conversation import Words
@@ -118,7 +119,7 @@ RARE_CHARACTERS = (
 )
 
 
-# Odd words are also spliced from halves of trained words, and odd Chinese is made of any character of the lists.
+# Odd words are also spliced from halves of trained words; odd Chinese is made of any character of lists and wordings.
 ENGLISH_LISTS = (NAMES, CITIES, COLOURS, ANIMALS, FOODS, JOBS, HOBBIES, THINGS, VERBS, ADJECTIVES, PLACES)
 CHINESE_LISTS = (
     CHINESE_NAMES,
@@ -131,7 +132,15 @@ CHINESE_LISTS = (
     CHINESE_THINGS,
 )
 PARTS = [word for text in ENGLISH_LISTS for phrase in text.train for word in phrase.lower().split() if len(word) > 2]
-CHARACTERS = sorted(set(RARE_CHARACTERS).union(*(set("".join(text.train + text.held_out)) for text in CHINESE_LISTS)))
+CHARACTERS = sorted(
+    set(RARE_CHARACTERS).union(
+        *(set("".join(text.train + text.held_out)) for text in CHINESE_LISTS),
+        re.findall("[\u4e00-\u9fff]", wordings.trained()),
+    )
+)
+HELD_OUT = {word for text in ENGLISH_LISTS for phrase in text.held_out for word in phrase.lower().split()}
+COMMON = sorted(set(re.findall(r"[A-Za-z']{2,}", wordings.trained().lower())) - HELD_OUT)
+"""The words of the wordings, to be copied like any other."""
 
 
 def odd_word(rng: random.Random, *, capital: bool | None = None) -> str:

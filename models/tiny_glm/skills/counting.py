@@ -65,7 +65,7 @@ STORY_TEXT_ZH = "从前有一只小{x}。小{x}住在河边，很想看大海。
 
 def make(source: Source) -> Conversation:
     """Return one task of this family."""
-    task = source.choice((count, count, list_kind, list_kind, how_many, bigger, story))
+    task = source.choice((count, count, list_kind, how_many, how_many, bigger, bigger, bigger, story))
     question, answer = task(source, chinese=source.chance(0.3))
     return Conversation.exchange("lists and stories" if task in (list_kind, story) else "counting", question, answer)
 

@@ -9,6 +9,8 @@ from ..conversation import Conversation, Source
 from . import facts_tables as tables
 
 WORDINGS = wordings.load("facts")
+SINGLE = wordings.load("single")
+"""One section per fact; its name is the answer."""
 
 
 @dataclass(frozen=True)
@@ -172,9 +174,9 @@ def build() -> dict[str, list[Fact]]:
         ("letter", tables.LETTERS, None, False),
     ):
         _sequence(groups["sequence"], kind, items, items_zh, wraps)
-    for asks, answer, short, asks_zh, answer_zh in tables.SINGLE:
-        groups["single"].append(Fact(tuple(asks.split("/")), answer, short, answer_zh, False))
-        groups["single"].append(Fact(tuple(asks_zh.split("/")), answer_zh, answer_zh, answer, True))
+    for answer, short, answer_zh in tables.SINGLE:
+        groups["single"].append(Fact(SINGLE[answer], answer, short, answer_zh, False))
+        groups["single"].append(Fact(SINGLE[answer_zh], answer_zh, answer_zh, answer, True))
     return groups
 
 

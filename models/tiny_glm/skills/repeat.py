@@ -61,6 +61,8 @@ def jumble(source: Source) -> str:
     makers = (
         lambda: words.odd_word(rng),
         lambda: words.odd_word(rng),
+        lambda: rng.choice(words.COMMON),
+        lambda: rng.choice(words.COMMON),
         lambda: source.value(words.NAMES),
         lambda: source.value(words.THINGS),
         lambda: source.value(words.CITIES),

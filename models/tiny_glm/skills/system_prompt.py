@@ -52,9 +52,7 @@ def anything(source: Source) -> Conversation:
 
 def make(source: Source) -> Conversation:
     """Return a conversation whose answer depends on its system prompt."""
-    maker = source.choice(
-        (persona, persona, prefix, prefix, suffix, suffix, suffix, language, language, short, short, user_name)
-    )
+    maker = source.choice((*(persona, prefix, suffix, language) * 3, *(short,) * 2, user_name))
     return maker(source)
 
 
@@ -121,7 +119,8 @@ def _marked(
 ) -> Conversation:
     chinese = source.chance(0.25)
     mark = source.value(marks_zh if chinese else marks)
-    if source.chance(0.5) and not source.new_values:
+    known = marks_zh if chinese else marks
+    while not source.new_values and (mark in known.held_out or (mark in known.train and source.chance(0.65))):
         mark = odd_mark(source, mark, chinese=chinese)
     system = source.say(phrases_zh if chinese else phrases, x=mark)
     turns = [Turn("system", system)]
@@ -131,26 +130,47 @@ def _marked(
 
 
 def odd_mark(source: Source, mark: str, *, chinese: bool) -> str:
-    """Return an invented text to put before or after the answers: words, codes or signs, with the end of a known one."""
+    """Return an invented text to put before or after the answers, with the end of a known one."""
+    text = source.choice(ODD_MARKS_ZH if chinese else ODD_MARKS)(source)
+    return text + mark[-1] if text[-1].isalnum() and mark[-1] in ",.!:?，。！：？" else text
+
+
+def _in_signs(source: Source) -> str:
+    signs = source.choice(("[{}]", "*{}*", "({})", "<{}>", "{}-{}", "# {}"))
+    return signs.format(*(words.odd_word(source.rng) for _ in range(2)))
+
+
+def _signed(source: Source) -> str:
+    """Return two words, such as are written under letters."""
     rng = source.rng
-    end = mark[-1] if mark[-1] in ",.!:?，。！：？" else ""
-    if chinese:
-        return words.odd_chinese(rng) + end
-    kind = rng.random()
-    if kind < 0.15:
-        return rng.choice(("[{}]", "*{}*", "({})", "<{}>", "{}-{}", "# {}")).format(
-            *(words.odd_word(rng) for _ in range(2))
-        )
-    if kind < 0.25:
-        return words.odd_code(rng) + end
-    if kind < 0.35:
-        return words.odd_word(rng, capital=True) + rng.choice((", ", " ")) + words.odd_word(rng, capital=True) + end
-    if kind < 0.6:
-        text = " ".join(rng.choice(words.PARTS) for _ in range(rng.randint(1, 5)))
-        return (
-            text.upper() if rng.random() < 0.1 else text[:1].upper() + text[1:] if rng.random() < 0.6 else text
-        ) + end
-    return words.odd_phrase(rng, capital=source.chance(0.6)) + end
+    first, second = (
+        source.choice((words.odd_word(rng), source.choice(words.COMMON), source.value(words.NAMES))) for _ in range(2)
+    )
+    return first.capitalize() + source.choice((", ", ", ", " ", ": ")) + second.capitalize()
+
+
+def _plain_words(source: Source) -> str:
+    text = " ".join(source.choice(source.choice((words.PARTS, words.COMMON))) for _ in range(source.rng.randint(1, 5)))
+    return text.upper() if source.chance(0.1) else text[:1].upper() + text[1:] if source.chance(0.6) else text
+
+
+def _characters(source: Source) -> str:
+    return "".join(source.choice(words.CHARACTERS) for _ in range(source.rng.randint(2, 6)))
+
+
+def _odd(source: Source) -> str:
+    return words.odd_phrase(source.rng, capital=source.chance(0.6))
+
+
+ODD_MARKS = (
+    _in_signs,
+    lambda source: words.odd_code(source.rng),
+    _signed,
+    _signed,
+    repeat.english_text,
+    *(_plain_words, _odd) * 3,
+)
+ODD_MARKS_ZH = (lambda source: words.odd_chinese(source.rng), _characters) * 2 + (repeat.chinese_text,)
 
 
 def prefix(source: Source) -> Conversation:

@@ -13,16 +13,21 @@ from .functions import Function
 
 CONDITIONS = Words(
     "cloudy|rainy|snowy|windy|foggy|clear|partly cloudy|stormy|dry|hot|cold|mild|freezing|overcast|light rain|heavy rain|misty|humid|sunny and dry|warm|icy|thunderstorm|cloudy with rain|bright",
-    pinned="sunny",
+    pinned="sunny|hail|drizzle|light snow|calm|sunny intervals|scattered clouds|dusty|a bit cloudy|strong wind|showers|"
+    "fair|mostly sunny|pleasant|grey|blue sky|wet|chilly|very hot|breezy|sleet|dark clouds|rain in the evening|no clouds",
     separator="|",
 )
-CONDITIONS_ZH = Words("晴 多云 阴 小雨 大雨 雪 雾 刮风 雷阵雨 晴朗 中雨 阵雨 霾 有风 闷热 寒冷", pinned="晴 多云")
+CONDITIONS_ZH = Words(
+    "晴 多云 阴 小雨 大雨 雪 雾 刮风 雷阵雨 晴朗 中雨 阵雨 霾 有风 闷热 寒冷",
+    pinned="晴 多云 阳光明媚 小雪 冰雹 晴转多云 多云转晴 沙尘 微风 凉爽 很热 很冷 潮湿 干燥 暴雨 无云 毛毛雨",
+)
 TEMPERATURE = Words(
-    "temperature temp temp_c degrees temperature_c temp_C current_temperature celsius", pinned="temperature temp temp_c"
+    "temperature temp temp_c degrees temperature_c temp_C current_temperature celsius",
+    pinned="temperature temp temp_c air_temp tempC now_temp 温度 气温 deg reading_c",
 )
 CONDITION = Words(
     "condition weather description conditions sky forecast summary status outlook",
-    pinned="condition weather description",
+    pinned="condition weather description text conditionText phenomenon 天气 weather_text state sky_state kind",
 )
 EXTRAS = (
     "humidity",
@@ -35,6 +40,16 @@ EXTRAS = (
     "observation_time",
     "rain_chance",
     "cloudcover",
+    "aqi",
+    "dew_point",
+    "gusts",
+    "hour",
+    "id",
+    "code",
+    "sunrise",
+    "windSpeed",
+    "湿度",
+    "风速",
 )
 UNITS = {
     "celsius": " degrees Celsius",
@@ -59,7 +74,8 @@ PROBLEMS = (
     "too long",
 )
 KEYS = Words(
-    "result value answer output total price status name time date count id info data state score type level size found rate owner next message address number"
+    "result value answer output total price status name time date count id info data state score type level size found rate owner next message address number",
+    pinned="title text length amount code response content summary year month city country phone email colour weight height label limit balance points room line track reply reason currency unit speed winner first last best sum product difference average minimum maximum",
 )
 STATUS = ("ok", "success", "done", "sent", "true", "OK", "finished", "accepted")
 
@@ -101,7 +117,7 @@ def weather(source: Source, city: str, *, chinese: bool) -> tuple[str, str]:
     has_sky = sky in content.values()
     if source.chance(0.3):
         content[source.choice(("location", "city", "place", "name"))] = city
-    for extra in source.rng.sample(EXTRAS, source.choice((0, 0, 0, 1, 1, 2))):
+    for extra in source.rng.sample(EXTRAS, source.choice((0, 0, 1, 1, 2, 3))):
         content[extra] = source.rng.randint(0, 99)
     pairs = list(content.items())
     if source.chance(0.5):
@@ -149,6 +165,7 @@ def anything(source: Source, function: Function, *, chinese: bool) -> tuple[str,
             key = function.noun.replace(" ", "_")
         elif source.chance(0.3):
             key = words.odd_word(source.rng, capital=False)
+            key = f"{key}_{source.choice(words.COMMON)}" if source.chance(0.2) else key
         content[key] = _value(source, chinese=chinese)
     if chinese:
         return _dump(source, content), "，".join(f"{key} 是 {_shown(value)}" for key, value in content.items()) + "。"
