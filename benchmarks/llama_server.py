@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from benchmarks.clients import load, over, words_for
@@ -12,6 +13,7 @@ from benchmarks.result import Result, Table, number, ratio, spread
 from benchmarks.serving import Running, glmserve, program
 from glmserve_client.bench.prompts import Prompts
 from glmserve_client.bench.summary import percentile
+from glmserve_server.engines.llama.cache import as_gguf
 from glmserve_server.engines.llama.process import WAITING
 
 CLIENTS: Final = (1, 4, 8)
@@ -21,6 +23,7 @@ QUESTION: Final = 64
 TITLES: Final = {
     "theirs": "llama-server",
     "plain": "llama-server, as it comes",
+    "same": "llama-server, glmserve's file",
     "http": "glmserve, Envoy",
     "grpc": "glmserve, gRPC",
 }
@@ -41,13 +44,15 @@ class Seen:
 async def compare(session: Session) -> Result:
     """All servers are up all the time; only one is asked at a time."""
     cpus = len(os.sched_getaffinity(0))
+    fast = as_gguf(smollm2(), faster=True)
     seen = {side: Seen() for side in TITLES}
     with (
         program(session.folder, server_program(), *_theirs(cpus), environment=WAITING) as theirs,
         program(session.folder, server_program(), *_theirs(cpus)) as plain,
+        program(session.folder, server_program(), *_theirs(cpus, fast), environment=WAITING) as same,
         glmserve(session.folder, *served(smollm2(), slots=SLOTS, context=CONTEXT), "--threads", str(cpus)) as ours,
     ):
-        servers = list(zip(TITLES, (theirs, plain, ours, ours), strict=True))
+        servers = list(zip(TITLES, (theirs, plain, same, ours, ours), strict=True))
         async with over("grpc", ours) as target:
             words = await words_for(target, QUESTION)
         for turn in range(session.rounds):
@@ -58,7 +63,9 @@ async def compare(session: Session) -> Result:
         method=f"SmolLM2-135M-Instruct, Q4_1, {cpus} threads, {SLOTS} slots of {CONTEXT} tokens, steps of {STEP} "
         f"tokens, prompt cache of {CACHE} MB. llama-server is built by `build_llama_server.sh` for the same "
         "instructions as xllamacpp's wheel; its threads wait as those of glmserve's worker do "
-        f"({', '.join('='.join(pair) for pair in WAITING.items())}), or as they come. The clients use the same CPUs. "
+        f"({', '.join('='.join(pair) for pair in WAITING.items())}), or as they come. glmserve turns "
+        "the Q4_1 matrices of smollm2 into Q8_0 (`requantize`); llama-server is given the model's own file, and once "
+        "more the one that glmserve has made of it. The clients use the same CPUs. "
         f"Prompts of {QUESTION} tokens, greedy answers of {_answer(session)}, every client asks again when it has its "
         f"answer; {session.rounds} rounds in turns. Medians, least and greatest in brackets; ratios are medians of "
         "the rounds' ratios to the first.",
@@ -75,9 +82,9 @@ def _answer(session: Session) -> int:
     return session.small(64, 4)
 
 
-def _theirs(threads: int) -> Sequence[str]:
+def _theirs(threads: int, file: Path | None = None) -> Sequence[str]:
     """What our worker tells the library, as flags."""
-    model = ("--model", str(smollm2()), "--parallel", str(SLOTS), "--ctx-size", str(SLOTS * CONTEXT))
+    model = ("--model", str(file or smollm2()), "--parallel", str(SLOTS), "--ctx-size", str(SLOTS * CONTEXT))
     steps = ("--batch-size", str(STEP), "--ubatch-size", str(STEP), "--threads", str(threads))
     return (*model, *steps, "--cache-ram", str(CACHE), "--fit", "off", "--no-ui", "--no-slots", "--log-disable")
 

@@ -63,6 +63,8 @@ class Glmserve:
         self.openai_url: str = addresses.get("openai", "")
         self.admin_url: str = addresses.get("admin", "")
         self.ready_file = ready_file
+        self.gguf_cache = Path(self._folder.name, "glmserve", "gguf")
+        """Where it keeps the GGUF files that it makes."""
 
     @property
     def edge_url(self) -> str:

@@ -31,7 +31,7 @@ from glmserve.v1.content_pb2 import ContentPart
 from glmserve.v1.message_pb2 import Message
 from glmserve.v1.token_pb2_grpc import TokenServiceStub
 from glmserve_server.bundled import BUNDLED
-from glmserve_server.engines.llama import cache
+from glmserve_server.engines.llama import cache, requantize
 from glmserve_server.engines.llama.convert import convert
 from glmserve_server.errors import ModelUnavailable
 
@@ -41,6 +41,7 @@ Way = Callable[[Glmserve], AbstractContextManager[Face]]
 
 QUESTION = [("user", "What is the capital of France?")]
 HELLO = [("user", "Hello!")]
+SEA = [("user", "Tell me about the sea.")]
 GREEDY: dict[str, Any] = {"model": MODEL, "temperature": 0}
 ENDLESS: dict[str, Any] = {**GREEDY, "ignore_eos": True}
 CITY = {
@@ -433,20 +434,26 @@ SMOL: dict[str, Any] = {"model": "smollm2", "temperature": 0, "max_completion_to
 
 def test_smollm2_speaks(smollm2: Glmserve, way: Way) -> None:
     with way(smollm2) as face:
-        whole = face.ask(HELLO, **SMOL)
+        whole = face.ask(SEA, **SMOL)
         assert whole.text
         assert (whole.finish, whole.completion_tokens) == ("length", 12)
-        *_, last = face.stream(HELLO, **SMOL)
+        *_, last = face.stream(SEA, **SMOL)
         assert (last.text, last.prompt_tokens) == (whole.text, whole.prompt_tokens)
-        again = face.ask(HELLO, **SMOL)
+        again = face.ask(SEA, **SMOL)
         assert again.cached_tokens > 0
+
+
+def test_smollm2_is_served_with_fast_matrices(smollm2: Glmserve) -> None:
+    (file,) = smollm2.gguf_cache.iterdir()
+    assert not requantize.is_slow(file)
+    assert requantize.is_slow(BUNDLED["smollm2"])
 
 
 def test_smollm2_stops_where_it_should(smollm2: Glmserve, way: Way) -> None:
     with way(smollm2) as face:
-        whole = face.ask(HELLO, **SMOL).text
+        whole = face.ask(SEA, **SMOL).text
         stop = whole.split()[2]
-        cut = face.ask(HELLO, **SMOL, stop=[stop])
+        cut = face.ask(SEA, **SMOL, stop=[stop])
         assert (cut.finish, cut.text) == ("stop", whole[: whole.index(stop)])
 
 

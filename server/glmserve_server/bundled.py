@@ -17,3 +17,6 @@ EMBEDDED: Final = {path.stem: path for path in (Path(__file__).parent / "embedde
 """Those in this package: very small."""
 
 BUNDLED: Final = EMBEDDED | _smollm2()
+
+REQUANTIZED: Final = frozenset(_smollm2())
+"""Those that are served with `requantize` unless somebody says otherwise."""

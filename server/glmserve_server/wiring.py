@@ -12,7 +12,7 @@ from glmserve_gateway.envoy import Envoy
 from glmserve_gateway.envoy import EnvoyError as EdgeError
 from glmserve_gateway.ready import write_ready_file
 from glmserve_gateway.service import OpenAIServicer
-from glmserve_server.bundled import BUNDLED, EMBEDDED
+from glmserve_server.bundled import BUNDLED, EMBEDDED, REQUANTIZED
 from glmserve_server.catalogue import Catalogue, Entry
 from glmserve_server.chat import Chat
 from glmserve_server.engines.chatglm.engine import ChatGlmEngine, ChatGlmOptions
@@ -103,8 +103,12 @@ def _cpus(models: Sequence[ModelSettings]) -> list[int]:
     return [shares.get(model.name, 0) for model in models]
 
 
+def _file_name(model: ChatGlmSettings | LlamaSettings) -> str:
+    return str(model.file or model.name)
+
+
 def _path(model: ChatGlmSettings | LlamaSettings) -> Path:
-    name = str(model.file or model.name)
+    name = _file_name(model)
     path = BUNDLED.get(name, Path(name))
     if not path.is_file():
         known = ", ".join([*sorted(BUNDLED), ScriptedSettings.engine])
@@ -143,11 +147,12 @@ def _llama(model: LlamaSettings, settings: Settings, cpus: int, budget: Budget) 
         projector=model.projector,
         image_hosts=Hosts.of(settings.image_hosts),
     )
-    return LlamaEngine(ggufheader.read(cache.as_gguf(_path(model))), options)
+    faster = _file_name(model) in REQUANTIZED if model.requantize is None else model.requantize
+    return LlamaEngine(ggufheader.read(cache.as_gguf(_path(model), faster=faster)), options)
 
 
 def _sampling(model: ChatGlmSettings | LlamaSettings) -> SamplingDefaults | None:
-    return GREEDY if str(model.file or model.name) in EMBEDDED else None  # a very small model is at its best so
+    return GREEDY if _file_name(model) in EMBEDDED else None  # a very small model is at its best so
 
 
 def _services(chat: Chat) -> list[tuple[str, Callable[[grpc.aio.Server], None]]]:

@@ -58,3 +58,10 @@ class LlamaSettings(QueuedSettings):
     flash_attention: bool = key(
         True, "Compute attention in one pass where that is faster; the last bits of its numbers differ."
     )
+    requantize: bool | None = key(
+        None,
+        "Turn matrices that llama.cpp multiplies token by token (Q4_1, Q5_1, Q6_K, ...) into Q8_0, once, in the cache: "
+        "faster with several conversations, in more memory.",
+        unset="yes for smollm2, no for others",
+        example="true",
+    )
