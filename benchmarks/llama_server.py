@@ -8,7 +8,7 @@ from typing import Final
 
 from benchmarks.clients import load, over, words_for
 from benchmarks.comparison import Session, main
-from benchmarks.llama import CACHE, STEP, missing, served, server_program, smollm2
+from benchmarks.llama import CACHE, SMOLLM2, STEP, missing, served, server_program, smollm2
 from benchmarks.result import Result, Table, number, ratio, spread
 from benchmarks.serving import Running, glmserve, program
 from glmserve_client.bench.prompts import Prompts
@@ -50,7 +50,7 @@ async def compare(session: Session) -> Result:
         program(session.folder, server_program(), *_theirs(cpus), environment=WAITING) as theirs,
         program(session.folder, server_program(), *_theirs(cpus)) as plain,
         program(session.folder, server_program(), *_theirs(cpus, fast), environment=WAITING) as same,
-        glmserve(session.folder, *served(smollm2(), slots=SLOTS, context=CONTEXT), "--threads", str(cpus)) as ours,
+        glmserve(session.folder, *served(SMOLLM2, slots=SLOTS, context=CONTEXT), "--threads", str(cpus)) as ours,
     ):
         servers = list(zip(TITLES, (theirs, plain, same, ours, ours), strict=True))
         async with over("grpc", ours) as target:
