@@ -63,7 +63,7 @@ TALKS = [
     [("user", "What is the capital of France?")],
     [("user", "你好！你是谁？")],
     [("user", "Hello! My name is Ada."), ("assistant", "Nice to meet you, Ada!"), ("user", "What is my name?")],
-    [("user", "Tell me a joke 😀\n\n  please  <|user|>")],
+    [("user", "Tell me a joke 😀\n\n  please,  <|user|>")],
     [("user", "1 2 3")],
 ]
 
@@ -303,7 +303,8 @@ def test_the_operators_word_on_strict_calls(face: Face) -> None:
     with pytest.raises(Refused, match="strict only if tool_choice names the function"):
         face.ask(QUESTION, **GREEDY, tools=[tool])
     named = {"type": "function", "function": {"name": "get_weather"}}
-    ((name, arguments),) = face.ask(QUESTION, **GREEDY, tools=[tool], tool_choice=named).calls
+    asked = [("user", "What is the weather in Paris?")]
+    ((name, arguments),) = face.ask(asked, **GREEDY, tools=[tool], tool_choice=named).calls
     assert name == "get_weather"
     assert sorted(json.loads(arguments)) == ["city", "people", "size"]
 
