@@ -8,6 +8,7 @@ import gguf
 import numpy
 import pytest
 from faces import opened
+from gguf import GGMLQuantizationType as Kind
 from running import COMMAND, MODEL, WIDE, Glmserve
 
 from glmserve_server.bundled import BUNDLED
@@ -15,7 +16,6 @@ from glmserve_server.engines.llama.convert import convert
 
 pytestmark = pytest.mark.llama
 
-Kind = gguf.GGMLQuantizationType
 QUESTION = [("user", "What is the capital of France?")]
 
 
