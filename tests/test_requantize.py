@@ -4,11 +4,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import gguf
-import numpy
 import pytest
 from faces import opened
-from gguf import GGMLQuantizationType as Kind
 from running import COMMAND, MODEL, WIDE, Glmserve
 
 from glmserve_server.bundled import BUNDLED
@@ -16,10 +13,14 @@ from glmserve_server.engines.llama.convert import convert
 
 pytestmark = pytest.mark.llama
 
+gguf = pytest.importorskip("gguf", reason="left out: llama.cpp is not installed")
+numpy = pytest.importorskip("numpy", reason="left out: llama.cpp is not installed")
+Kind = gguf.GGMLQuantizationType
+
 QUESTION = [("user", "What is the capital of France?")]
 
 
-def repacked(source: Path, target: Path, kind: Kind, **keys: int) -> Path:
+def repacked(source: Path, target: Path, kind: Any, **keys: int) -> Path:
     """The same model with all matrices of one type."""
     reader = gguf.GGUFReader(source)
     writer = gguf.GGUFWriter(target, "chatglm")
@@ -58,7 +59,7 @@ def unpacked(file: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", [Kind.Q4_1, Kind.Q5_1])
-def test_slow_matrices_are_turned_once_and_say_the_same(fast: Path, tmp_path: Path, kind: Kind) -> None:
+def test_slow_matrices_are_turned_once_and_say_the_same(fast: Path, tmp_path: Path, kind: Any) -> None:
     slow = repacked(fast, tmp_path / "file.gguf", kind)
     with Glmserve(*told(slow, "true")) as server, opened("grpc", server) as face:
         assert "Paris" in face.ask(QUESTION, model="file", temperature=0).text
@@ -75,7 +76,7 @@ def test_slow_matrices_are_turned_once_and_say_the_same(fast: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(("kind", "requantize"), [(Kind.Q4_1, "false"), (Kind.Q8_0, "true")])
-def test_other_files_are_served_as_they_are(fast: Path, tmp_path: Path, kind: Kind, requantize: str) -> None:
+def test_other_files_are_served_as_they_are(fast: Path, tmp_path: Path, kind: Any, requantize: str) -> None:
     file = repacked(fast, tmp_path / "file.gguf", kind)
     with Glmserve(*told(file, requantize)) as server, opened("grpc", server) as face:
         assert "Paris" in face.ask(QUESTION, model="file", temperature=0).text
