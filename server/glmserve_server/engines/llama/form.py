@@ -1,4 +1,4 @@
-"""Whether an answer keeps the form that llama.cpp was to hold it to.
+"""The form of an answer: what llama.cpp is told to hold it to, and whether it has.
 
 llguidance gives up where a schema takes it too long with the vocabulary of a model, and llama.cpp then goes on without
 it. What comes out is read here once more, byte by byte, which is easy, so that nobody takes such an answer for good.
@@ -11,6 +11,9 @@ from glmserve.v1.chat_pb2 import FINISH_REASON_LENGTH, ChatCompletionRequest, St
 from glmserve_server.errors import InvalidArgument
 
 _FIELD: Final = "response_format.json_schema.schema_json"
+_ONE_LINE: Final = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""llguidance's, by its documentation of JSON Schema. White space would else have no bound, and small models write
+nothing else until their limit. (A pattern with a bound is kept by newer versions than the one in llama.cpp.)"""
 
 
 def response_schema(request: ChatCompletionRequest) -> dict[str, Any] | bool | None:
@@ -22,6 +25,11 @@ def response_schema(request: ChatCompletionRequest) -> dict[str, Any] | bool | N
             schema: dict[str, Any] | bool = json.loads(request.response_format.json_schema.schema_json)
             return schema
     return None
+
+
+def on_one_line(schema: dict[str, Any] | bool) -> dict[str, Any] | bool:
+    """A schema for llama.cpp, with which JSON comes as `json.dumps` writes it."""
+    return _guided(schema, _ONE_LINE)
 
 
 class Form:
@@ -45,11 +53,16 @@ class Form:
 
 
 def matcher(schema: dict[str, Any] | bool) -> Any:
-    """llguidance's matcher of the bytes of an answer, made as llama.cpp makes the one of its tokens."""
+    """llguidance's matcher of the bytes of an answer, with any white space between the parts of its JSON."""
     from llguidance import LLMatcher, LLTokenizer
 
-    grammar = f"%llguidance {{}}\nstart: %json {json.dumps(schema)}"
+    grammar = f"%llguidance {{}}\nstart: %json {json.dumps(_guided(schema, {}))}"
     return LLMatcher(LLTokenizer("byte"), grammar, log_level=0)
+
+
+def _guided(schema: dict[str, Any] | bool, settings: dict[str, Any]) -> dict[str, Any] | bool:
+    """A schema with llguidance's settings. Those that came with it are not heard: `lenient` passes over half of it."""
+    return schema and ({} if schema is True else schema) | {"x-guidance": settings}
 
 
 def left() -> InvalidArgument:

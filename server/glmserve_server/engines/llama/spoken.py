@@ -15,7 +15,7 @@ from glmserve_server.dialects.progress import Begun, End, Written
 from glmserve_server.dialects.toolbox import Toolbox
 from glmserve_server.engines.llama import schemas
 from glmserve_server.engines.llama.batch import Chunk
-from glmserve_server.engines.llama.form import response_schema
+from glmserve_server.engines.llama.form import on_one_line, response_schema
 from glmserve_server.engines.llama.logprobs import Logprobs, asked_of_llama
 from glmserve_server.errors import Unsupported
 
@@ -43,9 +43,9 @@ def _form(request: ChatCompletionRequest) -> dict[str, Any]:
         return {"grammar": f"root ::= ({names}) [^\\x00]*"}
     if toolbox.required:
         [function] = (function for function in toolbox.functions if function.name == toolbox.required[0])
-        return {"json_schema": _arguments(function)}
+        return {"json_schema": on_one_line(_arguments(function))}
     schema = response_schema(request)
-    return {} if schema is None else {"json_schema": schema}
+    return {} if schema is None else {"json_schema": on_one_line(schema)}
 
 
 def _arguments(function: FunctionTool) -> dict[str, Any]:
