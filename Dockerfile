@@ -42,10 +42,12 @@ FROM python:3.11-slim-bookworm
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libgomp1 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --no-create-home glmserve
+    && useradd --system --uid 10001 --no-create-home glmserve \
+    && install --directory --owner=glmserve /var/cache/glmserve
 COPY --from=build /opt/glmserve /opt/glmserve
 ENV PATH=/opt/glmserve/bin:$PATH \
-    PYTHONUNBUFFERED=1
+    PYTHONUNBUFFERED=1 \
+    XDG_CACHE_HOME=/var/cache
 USER glmserve
 # A glmserve.toml that is mounted here is found; its paths are relative to this folder.
 WORKDIR /etc/glmserve

@@ -44,7 +44,7 @@ Made by `make docs` from [the table of fields](../gateway/glmserve_gateway/field
 - **refused**: the caller relies on it, so the answer is HTTP 400, over gRPC INVALID_ARGUMENT, naming the field.
 - **no effect**: taken, and changes no answer.
 - Two words: by the model. Pictures are seen by GLM-4V, at Zhipu by models with a `v` in their names, and by GGUF models with a projector file; tools are called by ChatGLM3, GLM-4 and GGUF files whose template knows them.
-- With `llama`, `strict` needs a `tool_choice` that names the function, unless the file has a template of its own ([llama.md](llama.md)).
+- With `llama`, `strict` needs a `tool_choice` that names the function, and is refused if the file has a template of its own ([llama.md](llama.md)).
 
 `null` is as good as absent, and so is a value that asks for nothing: `"n": 1`, `"presence_penalty": 0`, `"store": false`. Two names for one thing may both be given if they agree.
 A name that is not here is ignored, since OpenAI's SDKs let callers add any.

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from glmserve_server.bundled import BUNDLED
 from glmserve_server.card.visible import visible
 from glmserve_server.configuration.environment import CONFIG
 from glmserve_server.configuration.flags import flag_of, read_flags
@@ -29,7 +30,10 @@ _SHORT: Final = {
     "models": (
         list[str],
         "--model",
-        "A model to serve: one of the configuration file, tiny-glm4, scripted, or a chatglm.cpp file. Repeatable.",
+        (
+            "A model to serve: a file of chatglm.cpp or a GGUF file, one of the configuration file, one that comes "
+            f"along ({', '.join(BUNDLED)}), or scripted. Repeatable."
+        ),
         "those of the configuration file, else tiny-glm4",
     ),
     "upstreams": (

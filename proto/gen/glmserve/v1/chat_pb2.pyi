@@ -485,7 +485,7 @@ class Reasoning(_message.Message):
         EFFORT_HIGH: Reasoning._Effort.ValueType  # 5
         """A lot."""
         EFFORT_XHIGH: Reasoning._Effort.ValueType  # 6
-        """More than a lot."""
+        """More than a lot; over HTTP also `max`."""
 
     class Effort(_Effort, metaclass=_EffortEnumTypeWrapper):
         """How much a model thinks."""
@@ -503,7 +503,7 @@ class Reasoning(_message.Message):
     EFFORT_HIGH: Reasoning.Effort.ValueType  # 5
     """A lot."""
     EFFORT_XHIGH: Reasoning.Effort.ValueType  # 6
-    """More than a lot."""
+    """More than a lot; over HTTP also `max`."""
 
     ENABLED_FIELD_NUMBER: _builtins.int
     EFFORT_FIELD_NUMBER: _builtins.int

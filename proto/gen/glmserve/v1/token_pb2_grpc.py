@@ -26,8 +26,9 @@ if _version_not_supported:
 
 
 class TokenServiceStub:
-    """Counts and shows tokens without running a model. UNIMPLEMENTED with reason `ERROR_REASON_UNSUPPORTED` for models of
-    upstreams that have no such method.
+    """Counts and shows tokens without an answer. UNIMPLEMENTED with reason `ERROR_REASON_UNSUPPORTED` for models of
+    upstreams that have no such method. For GGUF files with a chat template of their own only `CountTokens` is possible;
+    the others are INVALID_ARGUMENT.
     """
 
     def __init__(self, channel):
@@ -54,8 +55,9 @@ class TokenServiceStub:
 
 
 class TokenServiceServicer:
-    """Counts and shows tokens without running a model. UNIMPLEMENTED with reason `ERROR_REASON_UNSUPPORTED` for models of
-    upstreams that have no such method.
+    """Counts and shows tokens without an answer. UNIMPLEMENTED with reason `ERROR_REASON_UNSUPPORTED` for models of
+    upstreams that have no such method. For GGUF files with a chat template of their own only `CountTokens` is possible;
+    the others are INVALID_ARGUMENT.
     """
 
     def CountTokens(self, request, context):
@@ -106,8 +108,9 @@ def add_TokenServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TokenService:
-    """Counts and shows tokens without running a model. UNIMPLEMENTED with reason `ERROR_REASON_UNSUPPORTED` for models of
-    upstreams that have no such method.
+    """Counts and shows tokens without an answer. UNIMPLEMENTED with reason `ERROR_REASON_UNSUPPORTED` for models of
+    upstreams that have no such method. For GGUF files with a chat template of their own only `CountTokens` is possible;
+    the others are INVALID_ARGUMENT.
     """
 
     @staticmethod

@@ -27,8 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TokenServiceStub:
-    """Counts and shows tokens without running a model. UNIMPLEMENTED with reason `ERROR_REASON_UNSUPPORTED` for models of
-    upstreams that have no such method.
+    """Counts and shows tokens without an answer. UNIMPLEMENTED with reason `ERROR_REASON_UNSUPPORTED` for models of
+    upstreams that have no such method. For GGUF files with a chat template of their own only `CountTokens` is possible;
+    the others are INVALID_ARGUMENT.
     """
 
     @_typing.overload
@@ -44,8 +45,9 @@ class TokenServiceStub:
 
 @_typing.type_check_only
 class TokenServiceAsyncStub(TokenServiceStub):
-    """Counts and shows tokens without running a model. UNIMPLEMENTED with reason `ERROR_REASON_UNSUPPORTED` for models of
-    upstreams that have no such method.
+    """Counts and shows tokens without an answer. UNIMPLEMENTED with reason `ERROR_REASON_UNSUPPORTED` for models of
+    upstreams that have no such method. For GGUF files with a chat template of their own only `CountTokens` is possible;
+    the others are INVALID_ARGUMENT.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -57,8 +59,9 @@ class TokenServiceAsyncStub(TokenServiceStub):
     """Gives the text that tokens stand for."""
 
 class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Counts and shows tokens without running a model. UNIMPLEMENTED with reason `ERROR_REASON_UNSUPPORTED` for models of
-    upstreams that have no such method.
+    """Counts and shows tokens without an answer. UNIMPLEMENTED with reason `ERROR_REASON_UNSUPPORTED` for models of
+    upstreams that have no such method. For GGUF files with a chat template of their own only `CountTokens` is possible;
+    the others are INVALID_ARGUMENT.
     """
 
     @_abc_1.abstractmethod

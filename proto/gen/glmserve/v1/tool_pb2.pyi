@@ -97,8 +97,8 @@ class FunctionTool(_message.Message):
     function takes no arguments.
     """
     strict: _builtins.bool
-    """Whether arguments must follow the schema exactly. A requirement: refused by models without
-    `Capabilities.json_schema`. Unset: false.
+    """Whether arguments must follow the schema exactly. A requirement: refused by models that cannot hold a call to it;
+    those of llama.cpp can if they speak a dialect of ours and `tool_choice` names the function. Unset: false.
     """
     def __init__(
         self,
