@@ -517,3 +517,17 @@ def test_what_smollm2_cannot_do_is_refused(smollm2: Glmserve, way: Way) -> None:
         with pytest.raises(Refused, match="maximum context length is 512 tokens") as refused:
             face.ask([("user", "word " * 600)], **SMOL)
     assert refused.value.code == "context_length_exceeded"
+
+
+def test_a_schema_is_followed_however_it_is_written(smollm2: Glmserve, batched: Glmserve) -> None:
+    form = chat_pb2.ResponseFormat()
+    form.json_schema.name = "it"
+    form.json_schema.schema_json = json.dumps(YES | {"default": {"yes": 10**30}}, indent=2)
+    for server, model in ((smollm2, "smollm2"), (batched, MODEL)):
+        before = server.workers()
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            request = asked("Yes?", model=model, response_format=form, max_completion_tokens=60)
+            for _ in range(5):  # more than there are slots
+                answer = ChatServiceStub(channel).CreateChatCompletion(request, timeout=60)
+                assert list(json.loads(answer.choices[0].message.content[0].text)) == ["yes"]
+        assert server.workers() == before

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from glmserve_server.engines.llama.process import Load, WorkerProcess
+from glmserve_server.engines.llama.process import Load, WorkerProcess, line_of
 from glmserve_server.errors import DeadlineExceeded, ModelUnavailable, QueueFull, ShuttingDown, WorkerDied
 from glmserve_server.waiting import Waiting
 
@@ -139,15 +139,16 @@ class Batch:
                     raise WorkerDied(f"The model's process ended in the middle of the answer: {lost}.") from lost
 
     async def _run_once(self, frame: dict[str, Any], caller: str, admitted: bool, patience: float) -> Chunks:
+        self._number += 1
+        number, clock = self._number, asyncio.get_running_loop().time
+        line = line_of({"run": number, **frame})
         await self._acquire(caller, admitted)
         worker = self._worker
         if worker is None:
             raise _Lost("the worker process ended before it could begin")
-        self._number += 1
-        number, run, clock = self._number, _Run(self._limits.stall, patience), asyncio.get_running_loop().time
         begun = clock()
-        self._runs[number] = run
-        worker.send({"run": number, **frame})
+        run = self._runs[number] = _Run(self._limits.stall, patience)
+        worker.send(line)
         try:
             while (piece := await run.take()) is not None:
                 if isinstance(piece, Exception):
@@ -156,7 +157,7 @@ class Batch:
         finally:
             self._seconds += (clock() - begun - self._seconds) / 8
             if number in self._runs:  # the slot is free once the worker says so
-                worker.send({"cancel": number})
+                worker.send(line_of({"cancel": number}))
 
     async def _acquire(self, caller: str, admitted: bool) -> None:
         if self._closed:
@@ -225,7 +226,7 @@ class Batch:
                 continue
             if data:
                 if not run.put(orjson.loads(data)):
-                    worker.send({"cancel": int(name)})
+                    worker.send(line_of({"cancel": int(name)}))
                 continue
             served = True
             del self._runs[int(name)]

@@ -1,14 +1,13 @@
 """The worker process, seen from the server: started, spoken to, ended."""
 
 import asyncio
+import json
 import os
 import secrets
 import socket
 import sys
 from dataclasses import asdict, dataclass
 from typing import Any, Final
-
-import orjson
 
 from glmserve_server.errors import ModelUnavailable
 
@@ -48,6 +47,11 @@ class Load:
         return f"{self.model} with the projector {self.projector}" if self.projector else self.model
 
 
+def line_of(frame: dict[str, Any]) -> bytes:
+    """A frame as the worker reads it. Of the standard library, because numbers may have any size."""
+    return json.dumps(frame, separators=(",", ":")).encode() + b"\n"
+
+
 class WorkerProcess:
     """Used on the event loop."""
 
@@ -73,7 +77,7 @@ class WorkerProcess:
         reader, writer = await asyncio.open_connection(sock=ours, limit=_LONGEST_LINE)
         worker = cls(process, reader, writer)
         try:
-            worker.send({"load": asdict(load)})
+            worker.send(line_of({"load": asdict(load)}))
             async with asyncio.timeout(_LOAD_SECONDS):
                 answer = await worker.line()
         except BaseException as error:
@@ -92,17 +96,18 @@ class WorkerProcess:
         """The process id."""
         return self._process.pid
 
-    def send(self, frame: dict[str, Any]) -> None:
-        """Sends a frame; to a process that has ended, nothing."""
+    def send(self, line: bytes) -> None:
+        """Sends a line of `line_of`; to a process that has ended, nothing."""
         if not self._writer.is_closing():
-            self._writer.write(orjson.dumps(frame) + b"\n")
+            self._writer.write(line)
 
     async def line(self) -> bytes:
-        """The next line, without its end; empty when the process has ended."""
+        """The next line, without its end; empty when the process has ended, in the middle of a line or not."""
         try:
-            return (await self._reader.readline()).removesuffix(b"\n")
+            line = await self._reader.readline()
         except (OSError, ValueError):  # ValueError: a line that is too long to be one of the library's
             return b""
+        return line[:-1] if line.endswith(b"\n") else b""
 
     def kill(self) -> None:
         """Ends the process at once."""

@@ -22,6 +22,7 @@ from glmserve.v1.chat_pb2 import (
 )
 from glmserve.v1.tool_pb2 import ToolChoice
 from glmserve_server.engines.llama.batch import Chunk
+from glmserve_server.engines.llama.form import response_schema
 from glmserve_server.engines.llama.ggufheader import GgufHeader
 from glmserve_server.engines.llama.logprobs import asked_of_llama
 from glmserve_server.engines.llama.process import MARKER
@@ -89,6 +90,8 @@ class Template:
             for index, message in enumerate(body["messages"])
         ]
         body |= self._tools(body.pop("tools", []), request)
+        if (schema := response_schema(request)) is not None:
+            body["response_format"] = {"type": "json_schema", "json_schema": {"schema": schema}}
         if request.logprobs:
             if "tools" in body:
                 raise Unsupported(f"{_LOGPROBS} together with tools", field="logprobs")
