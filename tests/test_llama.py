@@ -9,7 +9,9 @@ import math
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from itertools import islice
@@ -33,6 +35,7 @@ from glmserve.v1.token_pb2_grpc import TokenServiceStub
 from glmserve_server.bundled import BUNDLED
 from glmserve_server.engines.llama import cache, requantize
 from glmserve_server.engines.llama.convert import convert
+from glmserve_server.engines.llama.process import WorkerProcess
 from glmserve_server.errors import ModelUnavailable
 
 pytestmark = pytest.mark.llama
@@ -54,6 +57,7 @@ CITY = {
     "required": ["city", "size", "people"],
     "additionalProperties": False,
 }
+PLACE = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 FILES = {
     "glm4": BUNDLED["tiny-glm4"],
     "chatglm3": Path(__file__).parent / "models" / "tiny-chatglm3.bin",
@@ -266,6 +270,9 @@ def test_no_answer_to_a_schema_is_lost_in_white_space(client: openai.OpenAI, mad
         {"type": "object", "properties": {f"p{number}": {} for number in range(300)}},
         {"type": "integer", "maximum": 1e300},
         {"allOf": [{"type": "string", "minLength": 999}] * 9},
+        {"type": "object", "patternProperties": {"^((a+)+)+$": {}}},
+        {"type": "object", "minProperties": 10**9},
+        {"type": "integer", "multipleOf": 2**60},
     ],
 )
 def test_a_hostile_schema_costs_nothing_but_a_refusal(client: openai.OpenAI, batched: Glmserve, schema: object) -> None:
@@ -331,6 +338,96 @@ def test_the_operators_word_on_strict_calls(face: Face) -> None:
     ((name, arguments),) = face.ask(asked, **GREEDY, tools=[tool], tool_choice=named).calls
     assert name == "get_weather"
     assert sorted(json.loads(arguments)) == ["city", "people", "size"]
+
+
+async def test_a_line_that_a_lost_worker_has_not_finished_is_none() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        words = "import os, sys; os.write(int(sys.argv[1]), b'1 {}\\n1 {\"ch')"
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", words, str(theirs.fileno()), pass_fds=[theirs.fileno()]
+        )
+    worker = WorkerProcess(process, *await asyncio.open_connection(sock=ours))
+    assert [await worker.line(), await worker.line()] == [b"1 {}", b""]
+    assert await worker.close() == "exited with status 0"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "keys"),
+    [
+        ({"$ref": "#/$defs/yes", "$defs": {"yes": YES}}, [["yes"]]),
+        ({"anyOf": [YES, CITY]}, [["yes"], ["city", "people", "size"]]),
+        ({"type": "object", "additionalProperties": False}, [[]]),
+    ],
+)
+def test_strict_calls_follow_any_schema_of_an_object(
+    face: Face, parameters: dict[str, Any], keys: list[list[str]]
+) -> None:
+    tool = {"type": "function", "function": {"name": "say", "parameters": parameters, "strict": True}}
+    named = {"type": "function", "function": {"name": "say"}}
+    ((_, arguments),) = face.ask(QUESTION, **GREEDY, tools=[tool], tool_choice=named, max_completion_tokens=200).calls
+    assert sorted(json.loads(arguments)) in keys
+
+
+def test_a_required_call_has_the_arguments_of_its_function(face: Face) -> None:
+    tools = [
+        {"type": "function", "function": {"name": name, "parameters": parameters}}
+        for name, parameters in (("agree", YES), ("visit", CITY))
+    ]
+    ((name, arguments),) = face.ask(
+        QUESTION, **GREEDY, tools=tools, tool_choice="required", max_completion_tokens=200
+    ).calls
+    assert sorted(json.loads(arguments)) == {"agree": ["yes"], "visit": ["city", "people", "size"]}[name]
+
+
+def test_the_form_of_a_response_is_not_that_of_a_call(client: openai.OpenAI) -> None:
+    tools = [{"type": "function", "function": {"name": "agree", "parameters": YES}}]
+    form = schema_format(CITY)
+    for choice in ("required", {"type": "function", "function": {"name": "agree"}}):
+        answer = completion(client, temperature=0, tools=tools, tool_choice=choice, response_format=form).choices[0]
+        assert (answer.finish_reason, answer.message.content) == ("tool_calls", None)
+        assert list(json.loads(answer.message.tool_calls[0].function.arguments)) == ["yes"]
+    answer = completion(client, temperature=0, tools=tools, tool_choice="none", response_format=form).choices[0]
+    assert sorted(json.loads(answer.message.content)) == ["city", "people", "size"]
+    with pytest.raises(openai.BadRequestError, match="only where they cannot be calls") as refused:
+        completion(client, tools=tools, response_format=form)
+    assert refused.value.param == "response_format"
+
+
+def test_numbers_of_any_size_are_refused_by_name(batched: Glmserve) -> None:
+    for limit in ("minItems", "maximum"):
+        form = chat_pb2.ResponseFormat()
+        form.json_schema.name = "it"
+        form.json_schema.schema_json = f'{{"type": "array", "{limit}": 1{"0" * 400}}}'
+        with grpc.insecure_channel(batched.grpc_address) as channel, pytest.raises(grpc.RpcError) as refused:
+            ChatServiceStub(channel).CreateChatCompletion(asked("Hello", model=MODEL, response_format=form))
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert f"has the {limit} 100000000000…" in str(refused.value)
+
+
+def test_there_are_never_more_threads_than_cpus(way: Way) -> None:
+    cpus = len(os.sched_getaffinity(0))
+    with llama_server("--model", MODEL, "--threads", str(50 * cpus), slots=1) as server, way(server) as face:
+        (worker,) = server.workers()
+        assert "Paris" in face.ask(QUESTION, **GREEDY).text
+        assert worker.num_threads() < 25 * cpus
+        assert worker.environ()["OMP_WAIT_POLICY"] == "passive"
+
+
+def test_chatglm3_calls_the_function_that_is_named(way: Way, tmp_path: Path) -> None:
+    """Its arguments are Python, which no JSON Schema holds."""
+    function: dict[str, Any] = {"name": "get_weather", "parameters": PLACE}
+    tool = {"type": "function", "function": function}
+    named = {"type": "function", "function": {"name": "get_weather"}}
+    config = tmp_path / "glmserve.toml"
+    config.write_text(f'[[models]]\nname = "chatglm3"\nengine = "llama"\nfile = "{FILES["chatglm3"]}"\nslots = 1\n')
+    with llama_server("--config", str(config), slots=1) as server, way(server) as face:
+        asked_for: dict[str, Any] = {"model": "chatglm3", "temperature": 0, "tools": [tool], "tool_choice": named}
+        ((name, arguments),) = face.ask([("user", "What is the weather in Paris?")], **asked_for).calls
+        assert (name, json.loads(arguments)) == ("get_weather", {"city": "Paris"})
+        function["strict"] = True
+        with pytest.raises(Refused, match="writes arguments as Python"):
+            face.ask(HELLO, **asked_for)
 
 
 @pytest.fixture(scope="module")
@@ -491,16 +588,15 @@ def test_smollm2_follows_a_schema(smollm2: Glmserve) -> None:
         assert answer.choices[0].message.content in "".join(token.token for token in tokens)
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_an_answer_that_leaves_its_schema_is_not_given(smollm2: Glmserve, stream: bool) -> None:
-    """llguidance gives up on this pattern with so large a vocabulary, and llama.cpp goes on without it."""
-    form = schema_format({"type": "string", "pattern": "^.*a.{100}$"})
-    with (
-        openai.OpenAI(base_url=smollm2.openai_url, api_key="none", max_retries=0) as client,
-        pytest.raises(openai.APIError, match="the answer has left it") as refused,
-    ):
-        list(completion(client, HELLO, **(SMOL | {"max_completion_tokens": 200}), response_format=form, stream=stream))
-    assert refused.value.param == "response_format.json_schema.schema"
+def test_smollm2_keeps_to_all_of_a_schema(smollm2: Glmserve) -> None:
+    chance = {"type": "number", "minimum": 0.25, "maximum": 0.5}
+    schema: dict[str, Any] = {"type": "object", "properties": {"chance": chance}, "required": ["chance"]}
+    schema["additionalProperties"] = False
+    with openai.OpenAI(base_url=smollm2.openai_url, api_key="none", max_retries=0) as client:
+        for seed in range(3):
+            asked: dict[str, Any] = {"model": "smollm2", "temperature": 2, "seed": seed, "max_tokens": 60}
+            answer = completion(client, HELLO, **asked, response_format=schema_format(schema)).choices[0]
+            assert 0.25 <= json.loads(answer.message.content)["chance"] <= 0.5
 
 
 def test_what_smollm2_cannot_do_is_refused(smollm2: Glmserve, way: Way) -> None:

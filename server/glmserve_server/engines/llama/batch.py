@@ -93,8 +93,8 @@ class Batch:
         self._number = 0
         self._waiting: Waiting[None] = Waiting(limits.queue)
         self._fault: str | None = None
-        self._silent = ""
-        """What is to be said of a worker that was killed because it was silent."""
+        self._killed = ""
+        """What is to be said of a worker that was killed."""
         self._closed = False
         self._keeper: asyncio.Task[None] | None = None
         self._seconds = 1.0  # that an answer takes, a moving average
@@ -218,14 +218,19 @@ class Batch:
 
     async def _read(self, worker: WorkerProcess) -> tuple[bool, str]:
         """Passes chunks on until the worker is lost. Returns whether it has ended any run, and how it was lost."""
-        served, self._silent = False, ""
+        served, self._killed = False, ""
         while line := await self._line(worker):
             name, _, data = line.partition(b" ")
             run = self._runs.get(int(name)) if name.isdigit() else None
             if run is None:
                 continue
             if data:
-                if not run.put(orjson.loads(data)):
+                try:
+                    taken = run.put(orjson.loads(data))
+                except orjson.JSONDecodeError:
+                    self._kill(worker, "wrote what is no JSON")
+                    break
+                if not taken:
                     worker.send(line_of({"cancel": int(name)}))
                 continue
             served = True
@@ -233,7 +238,11 @@ class Batch:
             run.put(None)
             self._release()
         how = await worker.close()
-        return served, f"the worker process {self._silent or how}"
+        return served, f"the worker process {self._killed or how}"
+
+    def _kill(self, worker: WorkerProcess, why: str) -> None:
+        self._killed = f"{why} and was killed"
+        worker.kill()
 
     async def _line(self, worker: WorkerProcess) -> bytes:
         """The next line; empty when the process has ended, or was killed because it is silent."""
@@ -246,8 +255,7 @@ class Batch:
             except TimeoutError:
                 waited = waited + self._limits.silence if busy and self._runs else 0.0
                 if waited > max((run.patience for run in self._runs.values()), default=waited):
-                    self._silent = f"said nothing for {waited:g} seconds and was killed"
-                    worker.kill()
+                    self._kill(worker, f"said nothing for {waited:g} seconds")
 
     def _set_fault(self, fault: str | None) -> None:
         """There is no worker, and it may be a while; None: there is one again."""

@@ -12,21 +12,22 @@ from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.model_pb2 import Capabilities
 from glmserve_server import calls
 from glmserve_server.dialects.dialect import Dialect, Prompt
+from glmserve_server.dialects.glm4 import Glm4Dialect
 from glmserve_server.dialects.prompts import Prompts
 from glmserve_server.engines.chatglm.sampling import SamplingDefaults, model_card
 from glmserve_server.engines.choices import together
 from glmserve_server.engines.engine import Events, Tokens
 from glmserve_server.engines.llama import projector, schemas, sight, spoken, templated
-from glmserve_server.engines.llama.batch import Batch, Limits
+from glmserve_server.engines.llama.batch import Batch, Chunks, Limits
 from glmserve_server.engines.llama.dialect import dialect_of, family_of
-from glmserve_server.engines.llama.form import Form, response_schema
+from glmserve_server.engines.llama.form import Form
 from glmserve_server.engines.llama.ggufheader import GgufHeader
 from glmserve_server.engines.llama.packages import check_packages
 from glmserve_server.engines.llama.process import Load
 from glmserve_server.engines.llama.refusals import prompt_tokens, refusal_of
 from glmserve_server.engines.llama.sampling import check_bias, knobs
 from glmserve_server.engines.llama.sight import Sight
-from glmserve_server.engines.llama.slots import plan
+from glmserve_server.engines.llama.slots import plan, step_seconds
 from glmserve_server.errors import ModelBroken, ModelUnavailable, Unsupported
 from glmserve_server.images.hosts import NOWHERE, Hosts
 from glmserve_server.plan import Budget
@@ -79,6 +80,7 @@ class LlamaEngine:
         self.context_length = min(header.number("context_length") or options.context_length, options.context_length)
         self._prompts = Prompts(dialect, self.context_length) if dialect else None
         self._stop_ids = frozenset(dialect.stop_ids if dialect else ())
+        self._json_calls = isinstance(dialect, Glm4Dialect)
         seeing = _projector(options.projector, dialect)
         self._template = templated.Template(header, sees=seeing is not None)
         self.capabilities = capabilities_of(self._template, dialect, images=seeing is not None)
@@ -104,6 +106,7 @@ class LlamaEngine:
             cache_mebibytes=_CACHE_MEBIBYTES if options.prefix_reuse else 0,
             flash_attention=options.flash_attention,
         )
+        self._step = step_seconds(header, threads=load.threads, batch=load.batch)
         self._batch = Batch(load, options.limits, self._tell_fault)
 
     def _tell_fault(self, fault: str | None) -> None:
@@ -131,9 +134,7 @@ class LlamaEngine:
         schemas.check(request)
         async with self._shown(request) as shown:
             body = await asyncio.to_thread(self._template.body, shown) | {"cache_prompt": self._reuse}
-            chunks = self._batch.run(
-                {"ids": False, "body": body}, calls.caller(), admitted=calls.admit(), patience=sight.patience(request)
-            )
+            chunks = self._run(request, body, ids=False, admitted=calls.admit())
             async with contextlib.aclosing(chunks):
                 async for chunk in chunks:
                     if progress := chunk.get("prompt_progress"):
@@ -172,7 +173,9 @@ class LlamaEngine:
         return contextlib.nullcontext(request) if self._sight is None else self._sight.shown(request)
 
     async def _spoken(self, prompts: Prompts, request: ChatCompletionRequest, prompt: Prompt, index: int) -> Events:
-        body = await asyncio.to_thread(spoken.body_of, request, prompt, prompts.limit(request, prompt))
+        body = await asyncio.to_thread(
+            spoken.body_of, request, prompt, prompts.limit(request, prompt), json_calls=self._json_calls
+        )
         answer = spoken.SpokenAnswer(prompts.reader(request), self._stop_ids, request, index, len(prompt.ids))
         async with contextlib.aclosing(self._events(request, body, answer, index, ids=True)) as events:
             async for event in events:
@@ -196,11 +199,9 @@ class LlamaEngine:
     ) -> Events:
         body |= knobs(request, index, self.context_length, self._sampling)
         body["cache_prompt"] = self._reuse
-        form = Form(response_schema(request))
-        admitted = calls.admit() or index > 0
-        chunks = self._batch.run(
-            {"ids": ids, "body": body}, calls.caller(), admitted=admitted, patience=sight.patience(request)
-        )
+        form = await asyncio.to_thread(Form, request)
+        admitted = index > 0 or calls.admit()  # the first choice alone counts in the queue
+        chunks = self._run(request, body, ids=ids, admitted=admitted)
         async with contextlib.aclosing(chunks):
             async for chunk in chunks:
                 if "error" in chunk or "choices" not in chunk:
@@ -210,6 +211,10 @@ class LlamaEngine:
                     yield event
                 if answer.ended:
                     return
+
+    def _run(self, request: ChatCompletionRequest, body: dict[str, Any], *, ids: bool, admitted: bool) -> Chunks:
+        patience = self._step + sight.patience(request)
+        return self._batch.run({"ids": ids, "body": body}, calls.caller(), admitted=admitted, patience=patience)
 
 
 def _projector(path: Path | None, dialect: Dialect | None) -> GgufHeader | None:

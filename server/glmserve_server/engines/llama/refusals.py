@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve_server.dialects.prompts import too_long
-from glmserve_server.engines.llama.form import left
+from glmserve_server.engines.llama.form import left, response_schema
 from glmserve_server.errors import InvalidArgument, ModelUnavailable
 
 _BAD_REQUEST: Final = 400
@@ -27,8 +27,8 @@ def refusal_of(error: dict[str, Any], request: ChatCompletionRequest, context_le
     if error.get("code") == _BAD_REQUEST:
         field = _field(message, request)
         return InvalidArgument(f"{field}: the model cannot take this request: {message}", field=field)
-    if _UNREAD in message and request.HasField("response_format"):
-        return left()
+    if _UNREAD in message and response_schema(request) is not None:
+        return left(request)
     if _UNREAD in message:
         return ModelUnavailable("The model began a tool call and left the form of one. Another try may do better.")
     return RuntimeError(f"llama.cpp: {message}")
@@ -36,7 +36,7 @@ def refusal_of(error: dict[str, Any], request: ChatCompletionRequest, context_le
 
 def _field(message: str, request: ChatCompletionRequest) -> str:
     if any(word in message for word in ("grammar", "schema")):
-        return "tools" if request.tools and not request.HasField("response_format") else "response_format"
+        return "tools" if request.tools and response_schema(request) is None else "response_format"
     return "prompt" if request.HasField("prompt") else "messages"
 
 

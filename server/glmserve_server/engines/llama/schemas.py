@@ -1,8 +1,8 @@
 """Bounds JSON Schemas before llama.cpp makes grammars of them: a grammar takes memory for every repetition and time for
 every way in which it can be read, while all other conversations wait.
 
-What holds answers to a schema in llama.cpp is llguidance. It passes over a schema that it cannot compile, so the schema
-is compiled here first, with llguidance's own package, and refused.
+What holds most answers to a schema in llama.cpp is llguidance. It passes over a schema that it cannot compile, so the
+schema is compiled here first, with llguidance's own package, and refused.
 """
 
 import json
@@ -25,8 +25,8 @@ MAX_PATTERN_REPEAT: Final = 4096
 MAX_BYTES: Final = 64 * 1024
 """Of all schemas of a request together."""
 
-_REPEATS: Final = ("minItems", "maxItems", "minLength", "maxLength")
-_NUMBERS: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+_REPEATS: Final = tuple(end + what for what in ("Items", "Length", "Properties", "Contains") for end in ("min", "max"))
+_NUMBERS: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _LARGEST: Final = 1 << 53
 _COUNTS: Final = re.compile(r"\{(\d*)(?:,(\d*))?\}")
 _NESTED: Final = re.compile(r"[*+?}]\)+[*+?{]|\|\)+[*+?{]|\(\|[^)]*\)[*+?{]")
@@ -98,17 +98,20 @@ class _Check:
         for name in _NUMBERS:
             value = node.get(name)
             if isinstance(value, int | float) and not -_LARGEST <= value <= _LARGEST:
-                raise self._wrong(f"has the {name} {value:g}, beyond ±2^53")
+                raise self._wrong(f"has the {name} {_shown(value)}, beyond ±2^53")
         if isinstance(reference := node.get("$ref"), str) and not reference.startswith("#"):
             raise self._wrong(f"refers to {reference[:64]!r}; only references within it (#...) are possible")
         if isinstance(pattern := node.get("pattern"), str):
             self._pattern(pattern)
+        if isinstance(patterns := node.get("patternProperties"), dict):
+            for pattern in patterns:
+                self._pattern(pattern)
         for value in node.values():
             self.schema(value)
 
     def _repeat(self, name: str, value: float) -> None:
         if not 0 <= value <= MAX_REPEAT:
-            raise self._wrong(f"has the {name} {value:g}; 0 to {MAX_REPEAT} are possible")
+            raise self._wrong(f"has the {name} {_shown(value)}; 0 to {MAX_REPEAT} are possible")
         self._repeats += int(value)
         if self._repeats > MAX_TOTAL_REPEAT:
             raise self._wrong(f"has lengths that add up to more than {MAX_TOTAL_REPEAT}")
@@ -124,3 +127,11 @@ class _Check:
 
     def _wrong(self, what: str) -> InvalidArgument:
         return InvalidArgument(f"{self._field} {what}", field=self._field)
+
+
+def _shown(value: float) -> str:
+    """A number for people; of one without bounds the beginning."""
+    try:
+        return f"{value:g}"
+    except OverflowError:
+        return f"{str(value)[:12]}…"

@@ -7,6 +7,8 @@ from glmserve_server.errors import ModelUnavailable
 from glmserve_server.plan import Budget, Need, Plan, counted, size_text
 
 MOST_SLOTS: Final = 8
+_SLOW: Final = 5e9
+"""Operations per second and thread; a slow type of matrix on a busy machine of today reaches twice as many."""
 _PROCESS_BYTES: Final = 300_000_000
 """What the process takes besides: interpreter, library, compute buffers of a step."""
 
@@ -21,7 +23,8 @@ def plan(
     cpus: int,
     budget: Budget,
 ) -> Plan:
-    """A number that is given is kept, and the memory promised. `projector`: the bytes of that file.
+    """A number of slots that is given is kept, and the memory promised. There are never more threads than CPUs: those
+    of llama.cpp wait for each other at every matrix. `projector`: the bytes of that file.
 
     Raises `ModelUnavailable` when the memory holds not even one slot.
     """
@@ -36,14 +39,20 @@ def plan(
             "context_length or slots"
         )
     slots = slots or max(1, min(MOST_SLOTS, fit // 2))
-    threads = threads or cpus
+    threads, asked = min(threads or cpus, cpus), threads or 0
     budget.promise(need, slots)
     reason = (
         f"{counted(slots, 'slot')} of {context_length} tokens in one process of {counted(threads, 'thread')} on "
         f"{counted(cpus, 'CPU')}; "
         f"{size_text(weights)} of weights and {size_text(need.held)} per slot"
+        f"{f'; not {asked} threads, which are more than there are CPUs' if asked > threads else ''}"
     )
     return Plan(workers=slots, threads=threads, reason=reason)
+
+
+def step_seconds(header: GgufHeader, *, threads: int, batch: int) -> float:
+    """What a step of a prompt takes at most, on a slow machine: every weight has half a byte or more."""
+    return 2 * 2 * header.size * batch / (threads * _SLOW)
 
 
 def cache_bytes(header: GgufHeader, context_length: int) -> int:

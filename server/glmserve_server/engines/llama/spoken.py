@@ -3,25 +3,23 @@
 `Answer`, which knows of stop strings, calls and limits, is the same as for the chatglm engine.
 """
 
-import json
 from collections.abc import Iterator, Set
 from typing import Any
 
 from glmserve.v1.chat_pb2 import ChatCompletionRequest, StreamChatCompletionResponse
-from glmserve.v1.tool_pb2 import FunctionTool
 from glmserve_server.dialects.answer import Answer, Piece
 from glmserve_server.dialects.dialect import AnswerReader, Prompt
 from glmserve_server.dialects.progress import Begun, End, Written
-from glmserve_server.dialects.toolbox import Toolbox
-from glmserve_server.engines.llama import schemas
 from glmserve_server.engines.llama.batch import Chunk
-from glmserve_server.engines.llama.form import on_one_line, response_schema
+from glmserve_server.engines.llama.grammar import grammar_of
 from glmserve_server.engines.llama.logprobs import Logprobs, asked_of_llama
-from glmserve_server.errors import Unsupported
 
 
-def body_of(request: ChatCompletionRequest, prompt: Prompt, limit: int) -> dict[str, Any]:
-    """What is asked of llama.cpp, but for the sampling. Raises `Unsupported` for a form that it cannot hold."""
+def body_of(request: ChatCompletionRequest, prompt: Prompt, limit: int, *, json_calls: bool) -> dict[str, Any]:
+    """What is asked of llama.cpp, but for the sampling. Raises `Unsupported` for a form that it cannot hold.
+
+    `json_calls`: the arguments of calls are written as JSON in these words, and not as Python.
+    """
     body: dict[str, Any] = {
         "prompt": prompt.ids,
         "max_tokens": limit,
@@ -31,41 +29,7 @@ def body_of(request: ChatCompletionRequest, prompt: Prompt, limit: int) -> dict[
     }
     if request.logprobs:
         body["logprobs"] = asked_of_llama(request)
-    return body | _form(request)
-
-
-def _form(request: ChatCompletionRequest) -> dict[str, Any]:
-    """What holds the answer to a form: of the response, or of the call that it must be."""
-    toolbox = Toolbox.of(request)
-    _check_strict(request, toolbox)
-    if len(toolbox.required) > 1:
-        names = " | ".join(json.dumps(f"{name}\n") for name in toolbox.required)
-        return {"grammar": f"root ::= ({names}) [^\\x00]*"}
-    if toolbox.required:
-        [function] = (function for function in toolbox.functions if function.name == toolbox.required[0])
-        return {"json_schema": on_one_line(_arguments(function))}
-    schema = response_schema(request)
-    return {} if schema is None else {"json_schema": on_one_line(schema)}
-
-
-def _arguments(function: FunctionTool) -> dict[str, Any]:
-    """The schema that a call's arguments are held to: its own, or any object if llama.cpp cannot follow that."""
-    schema: dict[str, Any] = json.loads(function.parameters_json or "{}")
-    return schema if schema.get("properties") and schemas.fault(schema) is None else {"type": "object"}
-
-
-def _check_strict(request: ChatCompletionRequest, toolbox: Toolbox) -> None:
-    """Only a call that the answer begins with can be held to a schema."""
-    for index, tool in enumerate(request.tools):
-        function, field = tool.function, f"tools[{index}].function.strict"
-        if not function.strict or not toolbox:
-            continue
-        if toolbox.required != (function.name,):
-            raise Unsupported(
-                f"{field}: this model's calls are strict only if tool_choice names the function", field=field
-            )
-        if reason := schemas.fault(json.loads(function.parameters_json or "{}")):
-            raise Unsupported(f"{field}: the parameters cannot be followed: {reason}", field=field)
+    return body | grammar_of(request, json_calls=json_calls)
 
 
 class SpokenAnswer:

@@ -22,7 +22,7 @@ from glmserve.v1.chat_pb2 import (
 )
 from glmserve.v1.tool_pb2 import ToolChoice
 from glmserve_server.engines.llama.batch import Chunk
-from glmserve_server.engines.llama.form import response_schema
+from glmserve_server.engines.llama.form import one_line, response_schema
 from glmserve_server.engines.llama.ggufheader import GgufHeader
 from glmserve_server.engines.llama.logprobs import asked_of_llama
 from glmserve_server.engines.llama.process import MARKER
@@ -71,6 +71,7 @@ class Template:
         """Whether it shows tools, and earlier calls in the way of OpenAI's API; there are some that do but the one."""
         self.reasoning = "enable_thinking" in text
         """Whether it can switch thoughts on and off."""
+        self._thinks = "think" in text
         self._special = SpecialTokens(header.special | {MARKER} if sees else header.special)
 
     def body(self, request: ChatCompletionRequest) -> dict[str, Any]:
@@ -91,12 +92,19 @@ class Template:
         ]
         body |= self._tools(body.pop("tools", []), request)
         if (schema := response_schema(request)) is not None:
-            body["response_format"] = {"type": "json_schema", "json_schema": {"schema": schema}}
+            del body["response_format"]
+            body |= self._form(schema, calls="tools" in body)
         if request.logprobs:
             if "tools" in body:
                 raise Unsupported(f"{_LOGPROBS} together with tools", field="logprobs")
             body["top_logprobs"] = asked_of_llama(request)
         return body
+
+    def _form(self, schema: dict[str, Any] | bool, *, calls: bool) -> dict[str, Any]:
+        """llama.cpp's own way leaves room for thoughts and calls, but holds to less than a schema can say."""
+        if calls or self._thinks:
+            return {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}}
+        return {"grammar": one_line(schema)}
 
     def _tools(self, tools: list[dict[str, Any]], request: ChatCompletionRequest) -> dict[str, Any]:
         """What the model is shown of tools: none of those that it must not call."""
