@@ -31,6 +31,8 @@ from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.chat_pb2_grpc import ChatServiceStub
 from glmserve.v1.content_pb2 import ContentPart
 from glmserve.v1.message_pb2 import Message
+from glmserve.v1.model_pb2 import GetModelRequest
+from glmserve.v1.model_pb2_grpc import ModelServiceStub
 from glmserve.v1.token_pb2_grpc import TokenServiceStub
 from glmserve_server.bundled import BUNDLED
 from glmserve_server.engines.llama import cache, requantize
@@ -586,6 +588,15 @@ def test_smollm2_follows_a_schema(smollm2: Glmserve) -> None:
         assert isinstance(json.loads(answer.choices[0].message.content)["yes"], bool)
         tokens = answer.choices[0].logprobs.content
         assert answer.choices[0].message.content in "".join(token.token for token in tokens)
+
+
+def test_a_context_is_what_the_card_says(way: Way) -> None:
+    with llama_server("--model", "smollm2", "--context-length", "300", slots=1) as server, way(server) as face:
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            card = ModelServiceStub(channel).GetModel(GetModelRequest(model="smollm2")).model
+        assert card.context_length == 512
+        with pytest.raises(Refused, match="maximum context length is 512 tokens"):
+            face.ask([("user", "word " * 520)], **SMOL)
 
 
 def test_smollm2_keeps_to_all_of_a_schema(smollm2: Glmserve) -> None:

@@ -39,6 +39,7 @@ _BATCH: Final = 128
 _SEEING_BATCH: Final = 512
 """Some models read a picture's tokens in both directions, for which they must be in one step: Gemma's are 256."""
 _CACHE_MEBIBYTES: Final = 256
+_CONTEXT_STEP: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,7 @@ class LlamaEngine:
         self._sampling = options.sampling or (model_card(family) if family else None)
         self._vocabulary = header.vocabulary
         self._reuse = options.prefix_reuse
-        self.context_length = min(header.number("context_length") or options.context_length, options.context_length)
+        self.context_length = _context_length(header, options.context_length, dialect)
         self._prompts = Prompts(dialect, self.context_length) if dialect else None
         self._stop_ids = frozenset(dialect.stop_ids if dialect else ())
         self._json_calls = isinstance(dialect, Glm4Dialect)
@@ -215,6 +216,12 @@ class LlamaEngine:
     def _run(self, request: ChatCompletionRequest, body: dict[str, Any], *, ids: bool, admitted: bool) -> Chunks:
         patience = self._step + sight.patience(request)
         return self._batch.run({"ids": ids, "body": body}, calls.caller(), admitted=admitted, patience=patience)
+
+
+def _context_length(header: GgufHeader, wished: int, dialect: Dialect | None) -> int:
+    """The tokens of a slot: a multiple of 256, as llama.cpp makes them, unless the prompts are ours and stop before."""
+    tokens = wished if dialect else -(-wished // _CONTEXT_STEP) * _CONTEXT_STEP
+    return min(header.number("context_length") or tokens, tokens)
 
 
 def _projector(path: Path | None, dialect: Dialect | None) -> GgufHeader | None:
