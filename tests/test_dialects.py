@@ -139,6 +139,22 @@ def test_calls_of_built_in_tools_go_back_as_the_model_wrote_them(dialect: Glm4Di
     )
 
 
+def test_calls_of_built_in_tools_with_half_a_character_go_back_as_they_came(dialect: Glm4Dialect) -> None:
+    written = [
+        ("python", '{"code": "\\ud800"}'),
+        ("simple_browser", '{"query": "\\ude00"}'),
+        ("simple_browser", '{"query": "a", "recency_days": {"\\ud800": 1}}'),
+        ("cogview", '{"prompt": "\\ud83d\\ude00"}'),
+    ]
+    calls = [ToolCall(id="a", name=name, arguments_json=arguments) for name, arguments in written]
+    kinds = (tool_pb2.BUILTIN_TOOL_PYTHON, tool_pb2.BUILTIN_TOOL_SIMPLE_BROWSER, tool_pb2.BUILTIN_TOOL_COGVIEW)
+    asked = Message(role=message_pb2.ROLE_ASSISTANT, tool_calls=calls)
+    ids = prompt(dialect, asked, tools=[Tool(builtin=kind) for kind in kinds])
+    text = b"".join(dialect._bytes.get(token, b"|") for token in ids).decode()
+    shown = [*(f"{name}\n{arguments}" for name, arguments in written[:3]), "cogview\n😀"]
+    assert text.endswith(f"|{'|'.join(shown)}|")
+
+
 def test_a_function_that_must_be_called_begins_the_answer(dialect: Glm4Dialect) -> None:
     tools = [Tool(function=WEATHER), Tool(function=TIME)]
     named = ChatCompletionRequest(

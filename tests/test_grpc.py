@@ -1,7 +1,7 @@
 """The typed contract, through the stubs that users generate."""
 
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -12,7 +12,7 @@ from grpc_status import rpc_status
 from running import MODEL, Glmserve
 
 from glmserve.v1 import error_pb2, message_pb2
-from glmserve.v1.chat_pb2 import ChatCompletionRequest, StreamChatCompletionResponse
+from glmserve.v1.chat_pb2 import ChatCompletionRequest, JsonSchemaFormat, ResponseFormat, StreamChatCompletionResponse
 from glmserve.v1.chat_pb2_grpc import ChatServiceStub
 from glmserve.v1.content_pb2 import ContentPart
 from glmserve.v1.message_pb2 import Message
@@ -20,6 +20,7 @@ from glmserve.v1.model_pb2 import GetModelRequest, ListModelsRequest
 from glmserve.v1.model_pb2_grpc import ModelServiceStub
 from glmserve.v1.token_pb2 import CountTokensRequest
 from glmserve.v1.token_pb2_grpc import TokenServiceStub
+from glmserve.v1.tool_pb2 import FunctionTool, Tool
 
 
 # pytest-grpc's fixtures, pointed at the running server.
@@ -125,6 +126,42 @@ def test_an_error_carries_its_reason_and_the_field(channel: grpc.Channel) -> Non
     reason = error_pb2.ErrorReason.Name(error_pb2.ERROR_REASON_INVALID_ARGUMENT)
     assert (info.domain, info.reason) == ("glmserve", reason)
     assert bad.field_violations[0].field == "messages[0].content[0]"
+
+
+HALF = '{"type": "object", "description": "\\ud800"}'
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        (
+            {"tools": [Tool(function=FunctionTool(name="f", parameters_json=HALF))]},
+            "tools[0].function.parameters_json",
+        ),
+        (
+            {"tools": [Tool(function=FunctionTool(name="f", parameters_json='{"\\uDC00": 1}'))]},
+            "tools[0].function.parameters_json",
+        ),
+        (
+            {"response_format": ResponseFormat(json_schema=JsonSchemaFormat(name="s", schema_json=HALF))},
+            "response_format.json_schema.schema_json",
+        ),
+    ],
+)
+def test_half_a_character_in_a_schema_is_refused(channel: grpc.Channel, fields: dict[str, Any], field: str) -> None:
+    request = question("Hello!")
+    request.MergeFrom(ChatCompletionRequest(**fields))
+    with pytest.raises(grpc.RpcError, match=r"has half a character, \\u(d800|dc00)") as caught:
+        ChatServiceStub(channel).CreateChatCompletion(request)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert field in str(failed(caught).details())
+
+
+def test_a_character_in_two_halves_in_a_schema_is_whole(channel: grpc.Channel) -> None:
+    request = question("Hello!")
+    schema = '{"type": "object", "description": "\\ud83d\\ude00"}'
+    request.tools.append(Tool(function=FunctionTool(name="f", parameters_json=schema)))
+    assert ChatServiceStub(channel).CreateChatCompletion(request).choices
 
 
 def test_without_a_model_the_choice_must_be_clear(channel: grpc.Channel) -> None:

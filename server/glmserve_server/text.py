@@ -1,7 +1,11 @@
 """From the bytes that tokens stand for to text that may be shown: whole characters, and nothing of a stop string."""
 
 import codecs
+import re
 from collections.abc import Iterable
+from typing import Final
+
+_HALF: Final = re.compile("[\ud800-\udfff]")
 
 
 class Utf8:
@@ -42,6 +46,12 @@ class StopStrings:
         """What was held back, when the text has ended without a stop string."""
         held, self._held = self._held, ""
         return held
+
+
+def half_character(text: str) -> str | None:
+    """The first half of a character in a text, as JSON escapes it: JSON can hold one, but nothing can encode it."""
+    found = _HALF.search(text)
+    return f"\\u{ord(found[0]):04x}" if found else None
 
 
 def overlap(text: str, mark: str) -> int:

@@ -15,6 +15,7 @@ from glmserve.v1.message_pb2 import Message, ToolCall
 from glmserve.v1.token_pb2 import TokenizeRequest
 from glmserve.v1.tool_pb2 import AllowedTools, Tool, ToolChoice
 from glmserve_server.errors import InvalidArgument
+from glmserve_server.text import half_character
 
 # The comments in proto/ and docs/http.md name these bounds as well.
 MAX_MESSAGES: Final = 4096
@@ -268,6 +269,8 @@ def _check_schema(text: str, path: str) -> None:
     if not isinstance(schema, dict):
         raise InvalidArgument(f"{path} must be a JSON object", field=path)
     _check_count(_depth(text), MAX_SCHEMA_DEPTH, "levels of nesting", path)
+    if half := half_character(json.dumps(schema, ensure_ascii=False)):
+        raise InvalidArgument(f"{path} has half a character, {half}", field=path)
 
 
 def _depth(text: str) -> int:

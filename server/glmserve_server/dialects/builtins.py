@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from glmserve.v1.message_pb2 import ToolCall
 from glmserve_server.dialects.toolbox import Toolbox
+from glmserve_server.text import half_character
 
 BARE: Final = {"python": "code", "cogview": "prompt"}
 """Tools that are called with bare text, and the argument that callers see it as."""
@@ -26,14 +27,17 @@ def written(call: ToolCall, toolbox: Toolbox) -> str:
         return call.arguments_json
     try:
         arguments = json.loads(call.arguments_json)
+        text = _call(call.name, arguments) if isinstance(arguments, dict) else None
     except (ValueError, RecursionError):
         return call.arguments_json
-    if not isinstance(arguments, dict):
-        return call.arguments_json
-    if call.name in BARE:
-        text = arguments.get(BARE[call.name])
-        return text if isinstance(text, str) else call.arguments_json
-    return _browser_call(arguments) or call.arguments_json
+    return call.arguments_json if text is None or half_character(text) else text
+
+
+def _call(name: str, arguments: dict[str, Any]) -> str | None:
+    if name not in BARE:
+        return _browser_call(arguments)
+    text = arguments.get(BARE[name])
+    return text if isinstance(text, str) else None
 
 
 def _browser_call(arguments: dict[str, Any]) -> str | None:

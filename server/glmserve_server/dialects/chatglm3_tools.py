@@ -10,6 +10,7 @@ from typing import Final
 from glmserve.v1.message_pb2 import ToolCall
 from glmserve_server.dialects import pythoncall
 from glmserve_server.dialects.toolbox import Toolbox, declaration
+from glmserve_server.text import half_character
 
 INTERPRETER: Final = "interpreter"
 """What the model calls the built-in tool `python`."""
@@ -55,9 +56,4 @@ def _code(arguments_json: str) -> str:
         code = json.loads(arguments_json)["code"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return arguments_json
-    return code if isinstance(code, str) and _is_unicode(code) else arguments_json
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether it has no half characters, which JSON can escape but nothing can encode."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    return code if isinstance(code, str) and not half_character(code) else arguments_json
