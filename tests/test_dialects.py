@@ -243,6 +243,41 @@ CASES = [
     ),
     ("pages", ["simple_browser\nmclick([1, 2])"], [Call("simple_browser"), Arguments('{"ids": [1, 2]}')]),
     ("no literal", ["simple_browser\nsearch(exit())"], [Call("simple_browser"), Arguments("search(exit())")]),
+    (
+        "a search for a character in two halves",
+        ['simple_browser\nsearch("\\ud83d\\ude00")'],
+        [Call("simple_browser"), Arguments('{"query": "😀"}')],
+    ),
+    (
+        "a search for half a character",
+        ['simple_browser\nsearch("\\ud83d")'],
+        [Call("simple_browser"), Arguments('search("\\ud83d")')],
+    ),
+    (
+        "a search with an unknown escape",
+        ['simple_browser\nsearch("\\d")'],
+        [Call("simple_browser"), Arguments('{"query": "\\\\d"}')],
+    ),
+    (
+        "a page beyond all numbers",
+        ["simple_browser\nmclick([1e999])"],
+        [Call("simple_browser"), Arguments("mclick([1e999])")],
+    ),
+    (
+        "a page that is no number",
+        ["simple_browser\nmclick({1: -1e999})"],
+        [Call("simple_browser"), Arguments("mclick({1: -1e999})")],
+    ),
+    (
+        "a call of nothing known",
+        ["simple_browser\nscroll(3)"],
+        [Call("simple_browser"), Arguments("scroll(3)")],
+    ),
+    (
+        "a call of something inside something",
+        ["simple_browser\nbrowser.search('a')"],
+        [Call("simple_browser"), Arguments("browser.search('a')")],
+    ),
     ("a built-in name in a later line", ["\nUse\npython\nx"], [Text("Use\npython\nx")]),
     ("plain text", ["\nHello\n\nworld\n"], [Text("Hello\n\nworld\n")]),
     ("nothing", [], []),

@@ -31,6 +31,7 @@ SAYS = {
     "plain": ["<|assistant|>", "\n", "It", " is", " sunny", ".", "<|user|>"],
     "code": ["<|assistant|>", "python\n", "print(", '"1")', "<|observation|>"],
     "search": ["<|assistant|>", "simple_browser\n", 'search("GLM', '", recency_days=3)', "<|observation|>"],
+    "half": ["<|assistant|>", "simple_browser\n", 'search("', "\\ud83d", '")', "<|observation|>"],
     "thoughts": ["<|assistant|>", "\n", "<thi", "nk>", "Hm,", " well.", "</think>", "\n\n", "Yes", ".", "<|user|>"],
 }
 
@@ -213,6 +214,11 @@ def test_built_in_tools_are_called_with_json(face: Face) -> None:
     reply = answers(face, model="search", tools=[{"type": "simple_browser"}, {"type": "cogview"}])
     assert reply.calls == [("simple_browser", '{"query": "GLM", "recency_days": 3}')]
     assert answers(face, model="code", tools=[{"type": "cogview"}]).calls == []
+
+
+def test_a_search_for_half_a_character_comes_as_the_model_wrote_it(face: Face) -> None:
+    reply = answers(face, model="half", tools=[{"type": "simple_browser"}])
+    assert (reply.calls, reply.finish) == ([("simple_browser", 'search("\\ud83d")')], "tool_calls")
 
 
 def test_stop_strings_are_for_the_text(face: Face) -> None:

@@ -6,11 +6,11 @@ callers get `{"query": …, "recency_days": n}`, `{"ids": […]}` or `{"url": �
 GLM-4's `openai_api_server.py`).
 """
 
-import ast
 import json
 from typing import Any, Final
 
 from glmserve.v1.message_pb2 import ToolCall
+from glmserve_server.dialects import pythoncall
 from glmserve_server.dialects.toolbox import Toolbox
 from glmserve_server.text import half_character
 
@@ -18,7 +18,6 @@ BARE: Final = {"python": "code", "cogview": "prompt"}
 """Tools that are called with bare text, and the argument that callers see it as."""
 
 _BROWSER: Final = {"search": ("query", "recency_days"), "mclick": ("ids",), "open_url": ("url",)}
-_LONGEST: Final = 1 << 16
 
 
 def written(call: ToolCall, toolbox: Toolbox) -> str:
@@ -49,17 +48,11 @@ def _browser_call(arguments: dict[str, Any]) -> str | None:
 
 
 def browser_arguments(text: str) -> str:
-    """What the model wrote for `simple_browser` as JSON arguments; anything else as it is.
-
-    Literals are parsed, nothing is evaluated.
-    """
+    """What the model wrote for `simple_browser` as JSON arguments; anything else as it is."""
     try:
-        call = ast.parse(text.strip()[:_LONGEST], mode="eval").body
-        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
-            return text
-        names = _BROWSER[call.func.id]
-        arguments = dict(zip(names, map(ast.literal_eval, call.args), strict=False))
-        arguments |= {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg in names}
-        return json.dumps(arguments, ensure_ascii=False)
-    except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError):
+        function, by_place, by_name = pythoncall.parsed(text)
+        names = _BROWSER[function]
+        arguments = dict(zip(names, by_place, strict=False))
+        return pythoncall.as_json(arguments | {name: by_name[name] for name in names if name in by_name})
+    except (ValueError, KeyError):
         return text

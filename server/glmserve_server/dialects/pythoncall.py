@@ -93,21 +93,32 @@ def _longer(run: str, character: str, quote: str) -> str:
 
 def arguments(source: str) -> str | None:
     """The arguments of a call as a JSON object; None if the source is no call with literals by name."""
-    if len(source) > _LONGEST:
+    try:
+        function, by_place, by_name = parsed(source)
+        return None if function != NAME or by_place else as_json(by_name)
+    except ValueError:
         return None
+
+
+def parsed(source: str) -> tuple[str, list[Any], dict[str, Any]]:
+    """The function that is called, and its arguments by place and by name. Raises ValueError for what is no call with
+    literals that JSON has too."""
+    if len(source) > _LONGEST:
+        raise ValueError("too long")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "\d" is no fault of ours
             call = ast.parse(source.strip(), mode="eval").body
-        if (
-            not isinstance(call, ast.Call)
-            or call.args
-            or not (isinstance(call.func, ast.Name) and call.func.id == NAME)
-        ):
-            return None
-        return json.dumps(_arguments(call.keywords), ensure_ascii=False, allow_nan=False)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        return None
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+            raise ValueError("no call of a function by its name")
+        return call.func.id, [_literal(value, _DEEPEST) for value in call.args], _arguments(call.keywords)
+    except (TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError("no call") from error
+
+
+def as_json(arguments: dict[str, Any]) -> str:
+    """Literals as a JSON object. Raises ValueError for numbers that JSON has not."""
+    return json.dumps(arguments, ensure_ascii=False, allow_nan=False)
 
 
 def _arguments(keywords: Iterable[ast.keyword]) -> dict[str, Any]:
