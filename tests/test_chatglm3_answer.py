@@ -99,6 +99,22 @@ def test_a_name_alone_is_a_call_only_when_its_result_is_awaited() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("get", []),
+        ("get_wea", []),
+        ("get_weather", []),
+        ("get\n", [Call("get")]),
+        ("get_weather\n ", [Call("get_weather")]),
+    ],
+)
+def test_a_required_call_that_is_cut_in_its_name_is_not_told(text: str, expected: list[Delta]) -> None:
+    box = toolbox("get", "get_weather", required=["get", "get_weather"])
+    assert read(box, [text], whole=False, called=False) == expected
+
+
 def test_what_the_limit_cuts_is_given_as_it_is() -> None:
     box = toolbox(*TOOLS)
     assert read(box, ["get\n ```python\ntool_call(a='x"], whole=False, called=False) == [

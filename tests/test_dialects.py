@@ -308,6 +308,23 @@ def test_an_answer_that_is_cut_keeps_what_there_is(text: str, deltas: list[Delta
     assert read(toolbox(*TOOLS), [text], whole=False, called=False) == deltas
 
 
+@pytest.mark.parametrize(
+    ("text", "deltas"),
+    [
+        ("", []),
+        ("get", []),
+        ("get_wea", []),
+        ("get_weather", []),
+        ("get\n", [Call("get")]),
+        ("get_weather\n", [Call("get_weather")]),
+    ],
+)
+def test_a_required_call_that_is_cut_in_its_name_is_not_told(text: str, deltas: list[Delta]) -> None:
+    box = toolbox("get", "get_weather", required=["get", "get_weather"])
+    assert read(box, [text], whole=False, called=False) == deltas
+    assert read(box, ["get"], whole=True, called=False) == [Call("get"), Arguments("{}")]
+
+
 FORCED = [
     ("an object", '{"city": "Paris"}', CALL),
     ("no object", "Paris", [Call("get_weather"), Arguments("Paris")]),

@@ -289,6 +289,15 @@ def test_a_required_call_that_the_limit_cuts_in_its_name_is_no_text(face: Face) 
     assert (reply.text, reply.calls, reply.finish) == ("", [], "length")
 
 
+def test_a_required_call_that_the_limit_cuts_in_a_name_that_begins_with_another_is_no_call(face: Face) -> None:
+    tools = [{"type": "function", "function": {"name": name}} for name in ("time", "timer")]
+    parameters: dict[str, Any] = {"model": "letters", "tools": tools, "tool_choice": "required"}
+    cut = answers(face, **parameters, max_completion_tokens=4)
+    assert (cut.text, cut.calls, cut.finish) == ("", [], "length")
+    named = answers(face, **parameters, max_completion_tokens=6)
+    assert (named.text, named.calls, named.finish) == ("", [("timer", "")], "length")
+
+
 def test_models_say_whether_they_call_tools(models: Glmserve) -> None:
     with grpc.insecure_channel(models.grpc_address) as channel:
         model = ModelServiceStub(channel).GetModel(GetModelRequest(model="plain")).model

@@ -247,11 +247,14 @@ class ChatGlm3Parser:
 
     def _last_line(self, held: str, *, whole: bool, called: bool) -> Iterator[Delta]:
         front = held.lstrip()
-        name, _, body = front.partition("\n")
-        if name.rstrip() in self._names and (called or self._must_call) and CALL_BEGINS.startswith(body.strip()):
+        name, newline, body = front.partition("\n")
+        wanted = called or (self._must_call and (whole or newline))  # what was cut may be half of another name
+        if wanted and name.rstrip() in self._names and CALL_BEGINS.startswith(body.strip()):
             yield from self._begin(name.rstrip())
             yield from self._without_call("", whole=whole)
             return
+        if self._must_call and not whole:
+            return  # cut in the name
         if front or self._turn_begins or not self._after_call:
             yield from self._lead(held[: len(held) - len(front)], front)
         if front:

@@ -165,7 +165,7 @@ class Glm4Parser:
         """The turn has ended."""
         held, self._held = self._held, ""
         match self._state:
-            case _State.LINE if held.strip() in self._names | self._builtins and (called or self._must_call):
+            case _State.LINE if self._called(held, whole=whole, called=called):
                 yield from self._call(held.strip(), _State.BROKEN)
                 if whole:
                     yield Arguments("{}")
@@ -184,3 +184,8 @@ class Glm4Parser:
                 yield Arguments(browser_arguments(held) if whole else held)
             case _State.BARE if whole:
                 yield Arguments('"}')
+
+    def _called(self, held: str, *, whole: bool, called: bool) -> bool:
+        """Whether a name without arguments is a call. Where the answer was cut, the name may be half of another."""
+        named = held.strip() in self._names | self._builtins
+        return named and (called or (self._must_call and (whole or "\n" in held.lstrip())))
