@@ -228,6 +228,11 @@ def test_stop_strings_are_for_the_text(face: Face) -> None:
     assert (reply.text, reply.calls, reply.finish) == ("Let me ", [], "stop")
 
 
+def test_text_that_may_become_a_stop_string_is_told_before_a_call(face: Face) -> None:
+    replies = face.stream(QUESTION, model="sentence", temperature=0, tools=[WEATHER], stop=[".x"])
+    assert {reply.text for reply in replies if reply.calls} == {"Let me look."}
+
+
 def test_thoughts_come_apart_from_the_answer(face: Face) -> None:
     reply = answers(face, model="thoughts", stop=["well"])
     assert (reply.reasoning, reply.text, reply.finish) == ("Hm, well.", "Yes.", "stop")

@@ -27,8 +27,8 @@ Piece = Begun | Sequence[Token] | End
 class Answer:
     """One choice: its deltas, then how it finished and what it used.
 
-    Stop strings are looked for in the text, not in thoughts and arguments. Without `parallel_tool_calls` the answer
-    ends where a second call would begin.
+    Stop strings are looked for in the text between two calls, not in thoughts and arguments. Without
+    `parallel_tool_calls` the answer ends where a second call would begin.
     """
 
     def __init__(self, reader: AnswerReader, request: ChatCompletionRequest, index: int, prompt_tokens: int) -> None:
@@ -78,15 +78,18 @@ class Answer:
     def _admitted(self, deltas: Iterable[Delta]) -> Iterator[Delta]:
         """What is left of some deltas when stop strings and calls beyond the last have ended the answer."""
         for delta in deltas:
-            if isinstance(delta, Text):
-                yield Text(self._stops.feed(delta.text))
-                self._full = self._stops.matched is not None
-            elif isinstance(delta, Call) and self._calls == self._most_calls:
-                yield Text(self._stops.flush())
-                self._full = True
-            else:
-                self._calls += isinstance(delta, Call)
-                yield delta
+            match delta:
+                case Text(text):
+                    yield Text(self._stops.feed(text))
+                    self._full = self._stops.matched is not None
+                case Call():
+                    yield Text(self._stops.flush())
+                    self._full = self._calls == self._most_calls
+                    if not self._full:
+                        self._calls += 1
+                        yield delta
+                case _:
+                    yield delta
             if self._full:
                 return
 

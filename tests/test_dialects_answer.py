@@ -1,0 +1,90 @@
+"""From what is read in an answer to the events of the contract: their order, and where stop strings end them."""
+
+from collections.abc import Iterable, Sequence
+
+import pytest
+
+from glmserve.v1.chat_pb2 import ChatCompletionRequest, StreamChatCompletionResponse
+from glmserve.v1.tool_pb2 import FunctionTool
+from glmserve_server.dialects.answer import Answer
+from glmserve_server.dialects.chatglm3_answer import ChatGlm3Parser
+from glmserve_server.dialects.deltas import Delta
+from glmserve_server.dialects.glm4_answer import Glm4Parser
+from glmserve_server.dialects.progress import End, Written
+from glmserve_server.dialects.reader import Parser
+from glmserve_server.dialects.toolbox import Toolbox
+
+TOOLBOX = Toolbox((FunctionTool(name="f"),), (), frozenset(["f"]))
+PARSERS = pytest.mark.parametrize(
+    ("parser", "call"),
+    [(Glm4Parser, "f\n{}"), (ChatGlm3Parser, "f\n```python\ntool_call()\n```")],
+    ids=["glm4", "chatglm3"],
+)
+TURN, CALL, STOP = "turn", 1, 2
+
+
+class PlainReader:
+    """An `AnswerReader` of texts and turns, without a vocabulary."""
+
+    def __init__(self, parser: Parser) -> None:
+        self._parser = parser
+
+    @property
+    def thinking(self) -> bool:
+        """See `AnswerReader.thinking`."""
+        return self._parser.thinking
+
+    def feed(self, token: int) -> Sequence[Delta]:  # noqa: ARG002 (there is one token)
+        """See `AnswerReader.feed`. The token begins another turn."""
+        return self._parser.turn()
+
+    def feed_text(self, text: str) -> Sequence[Delta]:
+        """See `AnswerReader.feed_text`."""
+        return self._parser.feed(text)
+
+    def end(self, token: int | None) -> Sequence[Delta]:
+        """See `AnswerReader.end`."""
+        return self._parser.end(whole=token is not None, called=token == CALL)
+
+
+def events(
+    parser: Parser, pieces: Iterable[str | None], *, end: int | None = CALL, **fields: object
+) -> list[StreamChatCompletionResponse]:
+    """The events of an answer in pieces, as they are on the wire; None begins another turn."""
+    answer = Answer(PlainReader(parser), ChatCompletionRequest(**fields), 0, 1)  # type: ignore[arg-type]
+    told: list[StreamChatCompletionResponse] = []
+    for piece in [
+        *([0] if piece is None else [Written(piece)] for piece in pieces),
+        End("length" if end is None else "stop", end),
+    ]:
+        if not answer.ended:
+            told += answer.read(piece)
+    return [StreamChatCompletionResponse.FromString(event.SerializeToString()) for event in told]
+
+
+def words(told: Iterable[StreamChatCompletionResponse]) -> list[str]:
+    """Texts and calls in their order."""
+    return [
+        event.text.text if event.HasField("text") else f"{event.tool_call.name}{event.tool_call.arguments_json}"
+        for event in told
+        if event.HasField("text") or event.HasField("tool_call")
+    ]
+
+
+@PARSERS
+def test_text_that_may_become_a_stop_string_is_told_before_a_call(parser: type, call: str) -> None:
+    told = events(parser(TOOLBOX), [f"\nLet me look.\n{call}"], stop=[".x"])
+    assert words(told) == ["Let me look.", "f", "{}"]
+
+
+@PARSERS
+def test_a_stop_string_is_not_found_across_a_call(parser: type, call: str) -> None:
+    told = events(parser(TOOLBOX), ["\nLet me st", f"\n{call}", "\n", "op."], stop=["stop"], end=STOP)
+    assert "".join(words(told)) == "Let me stf{}op."
+    assert told[-2].finished.stop_token == STOP
+
+
+@PARSERS
+def test_text_before_a_call_too_many_is_told(parser: type, call: str) -> None:
+    told = events(parser(TOOLBOX), [call, f"\nAgain.\n{call}"], stop=[".x"], parallel_tool_calls=False)
+    assert "".join(words(told)) == "f{}Again."
