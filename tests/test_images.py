@@ -344,6 +344,17 @@ def test_urls_are_refused_unless_the_operator_allows_them(seeing: Glmserve, way:
         assert str(refused.value.param).startswith("messages[0].content[0].image")
 
 
+@pytest.mark.parametrize("scheme", ["data", "DATA"])
+@pytest.mark.parametrize("size", [4, 10_000])
+def test_a_data_url_over_grpc_is_told_where_its_bytes_belong(seeing: Glmserve, scheme: str, size: int) -> None:
+    image = Image(url=f"{scheme}:image/png;base64,{'A' * size}")
+    asked = Message(role=message_pb2.ROLE_USER, content=[ContentPart(image=image)])
+    with grpc.insecure_channel(seeing.grpc_address) as channel, pytest.raises(grpc.RpcError) as refused:
+        ChatServiceStub(channel).CreateChatCompletion(ChatCompletionRequest(model="tower", messages=[asked]))
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "must be an https: or http: URL; send the bytes of a data: URL in data" in str(refused.value)
+
+
 def test_urls_of_allowed_hosts_are_fetched(tower: Path, way: Way) -> None:
     host = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     host.seen = []  # type: ignore[attr-defined]

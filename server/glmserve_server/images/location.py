@@ -9,6 +9,7 @@ from glmserve_server.images.unusable import Unusable
 
 _MAX_CHARS: Final = 8192
 _PORTS: Final = {"http": 80, "https": 443}
+_DATA: Final = "data:"
 _STRANGE: Final = re.compile(r"[\x00-\x20\x7f\\]")
 _KEPT: Final = "/%?:@!$&'()*+,;=~-._"
 """What a path and a query may hold as it is (RFC 3986)."""
@@ -26,6 +27,8 @@ class Location:
     @classmethod
     def of(cls, url: str) -> "Location":
         """The location that a URL names. Raises `Unusable`."""
+        if url[: len(_DATA)].lower() == _DATA:
+            raise Unusable("must be an https: or http: URL; send the bytes of a data: URL in data")
         if len(url) > _MAX_CHARS or _STRANGE.search(url):
             raise Unusable(f"must be a URL of at most {_MAX_CHARS} characters, without spaces and control characters")
         try:
