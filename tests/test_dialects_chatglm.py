@@ -286,6 +286,15 @@ def test_other_built_in_tools_are_refused(chatglm3: ChatGlm3Dialect, kind: tool_
     assert refused.value.field == "tools[2].builtin"
 
 
+def test_a_function_called_as_the_interpreter_is_refused_beside_it(chatglm3: ChatGlm3Dialect) -> None:
+    function = Tool(function=FunctionTool(name="interpreter"))
+    tools = [*TOOLS, function, Tool(builtin=tool_pb2.BUILTIN_TOOL_PYTHON)]
+    with pytest.raises(InvalidArgument, match=r"must not be interpreter .* beside the built-in tool python") as refused:
+        chatglm3.prompt(request(said("user", "x"), tools=tools))
+    assert refused.value.field == "tools[2].function.name"
+    assert chatglm3.prompt(request(said("user", "x"), tools=[function])).ids
+
+
 def test_calls_and_results_are_turns_of_their_own(chatglm3: ChatGlm3Dialect) -> None:
     calls = [
         ToolCall(id="a", name="get_weather", arguments_json='{"城市": "巴黎", "n": 3}'),

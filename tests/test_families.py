@@ -241,6 +241,15 @@ def test_the_code_interpreter_is_a_tool(face: Face) -> None:
     assert refused.value.param.startswith("tools[1]")
 
 
+def test_a_function_may_be_called_interpreter_where_the_code_interpreter_is_not(face: Face) -> None:
+    function = {"type": "function", "function": {"name": "interpreter"}}
+    reply = answers(face, QUESTION, model="code", tools=[function])
+    assert reply.calls == [("interpreter", 'print("1")')]
+    with pytest.raises(Refused, match="must not be interpreter") as refused:
+        face.ask(QUESTION, model="code", tools=[function, {"type": "python"}])
+    assert (refused.value.status, refused.value.param) == (400, "tools[0].function.name")
+
+
 def test_a_function_can_be_required(face: Face) -> None:
     named = {"type": "function", "function": {"name": "get_weather"}}
     reply = answers(face, QUESTION, model="forced", tools=[WEATHER, TIME], tool_choice=named)

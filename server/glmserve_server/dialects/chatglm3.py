@@ -15,6 +15,7 @@ from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.message_pb2 import Message
 from glmserve_server.dialects import chatglm3_tools
 from glmserve_server.dialects.chatglm3_answer import ChatGlm3Parser
+from glmserve_server.dialects.chatglm3_tools import INTERPRETER
 from glmserve_server.dialects.dialect import AnswerReader, Prompt
 from glmserve_server.dialects.piece_reader import PieceReader
 from glmserve_server.dialects.pieces import Pieces, check_rows
@@ -61,7 +62,7 @@ class ChatGlm3Dialect:
 
     def prompt(self, request: ChatCompletionRequest) -> Prompt:
         """See `Dialect.prompt`. A function that must be called, and the beginning of its block, are in the prompt."""
-        _check_builtins(request)
+        _check_tools(request)
         toolbox = Toolbox.of(request)
         ids = list(self._begin)
         messages = list(request.messages)
@@ -102,8 +103,16 @@ def _text(message: Message) -> str:
     return "".join(part.text for part in message.content)
 
 
-def _check_builtins(request: ChatCompletionRequest) -> None:
+def _check_tools(request: ChatCompletionRequest) -> None:
+    builtins = [BUILTIN_NAMES[tool.builtin] for tool in request.tools if tool.HasField("builtin")]
     for index, tool in enumerate(request.tools):
         if tool.HasField("builtin") and (name := BUILTIN_NAMES[tool.builtin]) != "python":
             path = f"tools[{index}].builtin"
             raise InvalidArgument(f"{path} must be python for ChatGLM3 models, which know no {name}", field=path)
+        if tool.function.name == INTERPRETER and "python" in builtins:
+            path = f"tools[{index}].function.name"
+            raise InvalidArgument(
+                f"{path} must not be {INTERPRETER} for ChatGLM3 models beside the built-in tool python, which they "
+                "call by that name",
+                field=path,
+            )
