@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_dialects_answer import CALL as CALLED
+from test_dialects_answer import STOP as STOPPED
+from test_dialects_answer import check_events
 
 from glmserve.v1.tool_pb2 import FunctionTool
 from glmserve_server.dialects.chatglm3_answer import ChatGlm3Parser
@@ -176,23 +179,28 @@ def test_code_streams() -> None:
     ]
 
 
-WORDS = [*TOOLS, "interpreter", "```", "tool_call", "a=", "'''", *"\n `()'\"\\好"]
+WORDS = [*TOOLS, "interpreter", "```", "tool_call", "a=", "'''", "a\nget\n```\ntool_call()\n```\n", *"\n `()'\"\\好"]
 PIECES = st.lists(st.one_of(st.sampled_from(WORDS), st.text(max_size=3), st.none()), max_size=30)
+LITERALS = ["a=", "b=", "'\\ud83d'", "'\\ud83d\\ude00'", "'\\d'", "1e999", "[-1e999]", "{'a': 1}", ",", "True", "'好'"]
+CALLS = st.tuples(st.sampled_from(["get", "interpreter"]), st.lists(st.sampled_from(LITERALS), max_size=5)).map(
+    lambda call: [call[0], "\n", "```python\n", "tool_call(", *call[1], ")", "\n```"]
+)
 
 
 @settings(max_examples=700, deadline=None)
 @given(
-    pieces=PIECES,
+    pieces=PIECES | CALLS,
     names=st.sets(st.sampled_from(TOOLS)),
     forced=st.integers(0, 2),
-    ends=st.tuples(st.booleans(), st.booleans()),
+    end=st.sampled_from([None, CALLED, STOPPED]),
+    stop=st.sampled_from(["a", "ab", "get\n", "\nget\n`"]),
 )
 def test_any_answer_is_read_the_same_wherever_it_is_cut(
-    pieces: list[str | None], names: set[str], forced: int, ends: tuple[bool, bool]
+    pieces: list[str | None], names: set[str], forced: int, end: int | None, stop: str
 ) -> None:
     functions = sorted(names - {"python"})
     box = toolbox(*sorted(names), required=functions[:forced])
-    whole, called = ends[0], ends[0] and ends[1]
+    whole, called = end is not None, end == CALLED
     runs: list[str | None] = []
     for piece in pieces:
         if piece is not None and runs and runs[-1] is not None:
@@ -206,9 +214,18 @@ def test_any_answer_is_read_the_same_wherever_it_is_cut(
     assert all(delta.text for delta in deltas if isinstance(delta, Text | Arguments))
     kinds = [type(delta) for delta in deltas]
     assert all(kinds[at - 1] is Call for at, kind in enumerate(kinds) if kind is Arguments)
+    check_events(lambda: ChatGlm3Parser(box), pieces, end, stop)
     if not names:
         text = "".join("\n" if piece is None else piece for piece in pieces)
         assert "".join(delta.text for delta in deltas if isinstance(delta, Text)).split() == text.split()
+
+
+@given(name=st.sampled_from(["get", "get_weather"]), size=st.integers(0, 40))
+def test_a_required_call_is_never_told_by_another_name(name: str, size: int) -> None:
+    box = toolbox("get", "get_weather", required=["get", "get_weather"])
+    text = f"{name}\n{BLOCK}"[:size]
+    for deltas in (read(box, pieces, whole=False, called=False) for pieces in ([text], text)):
+        assert deltas[:1] == ([Call(name)] if size > len(name) else [])
 
 
 @given(code=st.text(st.sampled_from([*"a\n`\"\\' 好"]), max_size=20))

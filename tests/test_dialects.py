@@ -8,6 +8,9 @@ import chatglm_cpp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_dialects_answer import CALL as CALLED
+from test_dialects_answer import STOP as STOPPED
+from test_dialects_answer import check_events
 from test_text import TEXTS
 
 from glmserve.v1 import message_pb2, tool_pb2
@@ -203,9 +206,11 @@ def toolbox(*names: str, required: Sequence[str] = ()) -> Toolbox:
     return Toolbox(functions, builtins, frozenset(function.name for function in functions), tuple(required))
 
 
-def read(box: Toolbox, pieces: Iterable[str | None], *, whole: bool = True, called: bool = True) -> list[Delta]:
+def read(
+    box: Toolbox, pieces: Iterable[str | None], *, whole: bool = True, called: bool = True, thinking: bool = False
+) -> list[Delta]:
     """What the parser makes of an answer in pieces; None begins another turn."""
-    parser = Glm4Parser(box)
+    parser = Glm4Parser(box, thinking=thinking)
     deltas: list[Delta] = []
     for piece in pieces:
         deltas += parser.turn() if piece is None else parser.feed(piece)
@@ -383,23 +388,42 @@ WORDS = [
     "a",
     "好",
     "search(",
+    "a\nget\n{}\n",
 ]
 PIECES = st.lists(st.one_of(st.sampled_from(WORDS), st.text(max_size=3), st.none()), max_size=30)
+LITERALS = [
+    '"\\ud83d"',
+    '"\\ud83d\\ude00"',
+    '"\\d"',
+    "1e999",
+    "[-1e999]",
+    '{"a": 1}',
+    "recency_days=",
+    ",",
+    "True",
+    '"好"',
+]
+BROWSED = st.tuples(
+    st.sampled_from(["search", "mclick", "open_url", "a"]), st.lists(st.sampled_from(LITERALS), max_size=5)
+)
+SEARCHES = BROWSED.map(lambda call: ["simple_browser\n", call[0], "(", *call[1], ")"])
 
 
 @settings(max_examples=500, deadline=None)
 @given(
-    pieces=PIECES,
+    pieces=PIECES | SEARCHES,
     names=st.sets(st.sampled_from(TOOLS)),
-    forced=st.booleans(),
-    ends=st.tuples(st.booleans(), st.booleans()),
+    forced=st.integers(0, 2),
+    thinking=st.booleans(),
+    end=st.sampled_from([None, CALLED, STOPPED]),
+    stop=st.sampled_from(["a", "ab", "get\n", "\nget_weather\n{"]),
 )
 def test_any_answer_is_read_the_same_wherever_it_is_cut(
-    pieces: list[str | None], names: set[str], forced: bool, ends: tuple[bool, bool]
+    pieces: list[str | None], names: set[str], forced: int, thinking: bool, end: int | None, stop: str
 ) -> None:
     functions = sorted(names & {"get_weather", "get"})
-    box = toolbox(*sorted(names), required=functions[:1] if forced else ())
-    whole, called = ends[0], ends[0] and ends[1]
+    box = toolbox(*sorted(names), required=functions[:forced])
+    options = {"whole": end is not None, "called": end == CALLED, "thinking": thinking and not box.required}
     runs: list[str | None] = []
     for piece in pieces:
         if piece is not None and runs and runs[-1] is not None:
@@ -407,10 +431,21 @@ def test_any_answer_is_read_the_same_wherever_it_is_cut(
         else:
             runs.append(piece)
     letters = [letter for piece in pieces for letter in ([None] if piece is None else piece)]
-    deltas = read(box, pieces, whole=whole, called=called)
-    assert read(box, runs, whole=whole, called=called) == deltas
-    assert read(box, letters, whole=whole, called=called) == deltas
+    deltas = read(box, pieces, **options)
+    assert read(box, runs, **options) == deltas
+    assert read(box, letters, **options) == deltas
     assert all(delta.text for delta in deltas if isinstance(delta, Text | Thought))
+    kinds = [type(delta) for delta in deltas]
+    assert all(kinds[at - 1] is Call for at, kind in enumerate(kinds) if kind is Arguments)
+    check_events(lambda: Glm4Parser(box, thinking=options["thinking"]), pieces, end, stop)
+
+
+@given(name=st.sampled_from(["get", "get_weather"]), rest=st.sampled_from(["{}", "{", "x"]), size=st.integers(0, 20))
+def test_a_required_call_is_never_told_by_another_name(name: str, rest: str, size: int) -> None:
+    box = toolbox("get", "get_weather", required=["get", "get_weather"])
+    text = f"{name}\n{rest}"[:size]
+    for deltas in (read(box, pieces, whole=False, called=False) for pieces in ([text], text)):
+        assert deltas[:1] == ([Call(name)] if size > len(name) else [])
 
 
 @settings(max_examples=300, deadline=None)

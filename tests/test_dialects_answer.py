@@ -1,6 +1,7 @@
 """From what is read in an answer to the events of the contract: their order, and where stop strings end them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 
 import pytest
 
@@ -8,7 +9,7 @@ from glmserve.v1.chat_pb2 import ChatCompletionRequest, StreamChatCompletionResp
 from glmserve.v1.tool_pb2 import FunctionTool
 from glmserve_server.dialects.answer import Answer
 from glmserve_server.dialects.chatglm3_answer import ChatGlm3Parser
-from glmserve_server.dialects.deltas import Delta
+from glmserve_server.dialects.deltas import Call, Delta
 from glmserve_server.dialects.glm4_answer import Glm4Parser
 from glmserve_server.dialects.progress import End, Written
 from glmserve_server.dialects.reader import Parser
@@ -63,12 +64,25 @@ def events(
 
 
 def words(told: Iterable[StreamChatCompletionResponse]) -> list[str]:
-    """Texts and calls in their order."""
-    return [
-        event.text.text if event.HasField("text") else f"{event.tool_call.name}{event.tool_call.arguments_json}"
+    """Thoughts, texts, names and arguments in their order."""
+    said = [
+        event.reasoning.text or event.text.text or event.tool_call.name or event.tool_call.arguments_json
         for event in told
-        if event.HasField("text") or event.HasField("tool_call")
     ]
+    return [word for word in said if word]
+
+
+def check_events(make: Callable[[], Parser], pieces: Sequence[str | None], end: int | None, stop: str) -> None:
+    """An answer can be told: all that its parser found, in that order; with a stop string, only a beginning of it."""
+    parser = make()
+    deltas = [delta for piece in pieces for delta in (parser.turn() if piece is None else parser.feed(piece))]
+    deltas += parser.end(whole=end is not None, called=end == CALL)
+    told = events(make(), pieces, end=end)
+    assert "".join(words(told)) == "".join(d.name if isinstance(d, Call) else d.text for d in deltas)
+    assert "".join(words(told)).startswith("".join(words(events(make(), pieces, end=end, stop=[stop]))))
+    calls = [event.tool_call for event in told if event.HasField("tool_call")]
+    names = list(accumulate(bool(call.name) for call in calls))
+    assert [call.index + 1 for call in calls] == names
 
 
 @PARSERS
