@@ -1,5 +1,6 @@
 """The ChatGLM families over both faces: what each can express, as the library itself would answer it."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,14 @@ def test_models_say_whether_they_know_tools(families: Glmserve) -> None:
         stub = ModelServiceStub(channel)
         tools = {name: stub.GetModel(GetModelRequest(model=name)).model.capabilities.tools for name in FAMILIES}
     assert tools == {"tiny-chatglm3": True, "tiny-chatglm2": False, "tiny-chatglm": False}
+
+
+@pytest.mark.parametrize("city", ["Paris", "London", "Berlin"])
+def test_the_small_chatglm3_asks_for_the_weather(face: Face, city: str) -> None:
+    reply = answers(face, [("user", f"What is the weather in {city}?")], model="tiny-chatglm3", tools=[WEATHER])
+    ((name, arguments),) = reply.calls
+    assert (reply.text, name, json.loads(arguments)) == ("", "get_weather", {"city": city})
+    assert reply.finish == "tool_calls"
 
 
 def test_a_call_is_told_as_json(face: Face) -> None:
