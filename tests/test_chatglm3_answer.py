@@ -24,7 +24,7 @@ TOOLS = ("get_weather", "get", "python")
 def toolbox(*names: str, required: Sequence[str] = ()) -> Toolbox:
     functions = tuple(FunctionTool(name=name) for name in names if name != "python")
     builtins = ("python",) if "python" in names else ()
-    return Toolbox(functions, builtins, frozenset(function.name for function in functions), tuple(required))
+    return Toolbox((*functions, *builtins), frozenset(function.name for function in functions), tuple(required))
 
 
 def read(box: Toolbox, pieces: Iterable[str | None], *, whole: bool = True, called: bool = True) -> list[Delta]:

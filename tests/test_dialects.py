@@ -109,6 +109,35 @@ def test_built_in_tools_are_shown_by_their_paragraphs(dialect: Glm4Dialect) -> N
     assert "`mclick(ids: list[int])`" in text
 
 
+def test_tools_are_shown_in_the_order_in_which_they_are_declared(dialect: Glm4Dialect) -> None:
+    tools = [
+        Tool(builtin=tool_pb2.BUILTIN_TOOL_COGVIEW),
+        Tool(function=TIME),
+        Tool(builtin=tool_pb2.BUILTIN_TOOL_PYTHON),
+    ]
+    text = b"".join(dialect._bytes.get(token, b"|") for token in prompt(dialect, said("user", "Hello"), tools=tools))
+    heads = [line for line in text.decode().splitlines() if line.startswith("## ")]
+    assert heads == ["## cogview", "## get_time", "## python"]
+
+
+@pytest.mark.parametrize(
+    ("tools", "written"),
+    [
+        ([], "1 + 1"),
+        ([Tool(builtin=tool_pb2.BUILTIN_TOOL_PYTHON)], "1 + 1"),
+        ([Tool(function=FunctionTool(name="python"))], '{"code": "1 + 1"}'),
+    ],
+)
+def test_earlier_calls_of_built_in_tools_are_theirs_whatever_may_be_called_now(
+    dialect: Glm4Dialect, tools: list[Tool], written: str
+) -> None:
+    call = ToolCall(id="a", name="python", arguments_json='{"code": "1 + 1"}')
+    turns = [said("user", "Hi"), Message(role=message_pb2.ROLE_ASSISTANT, tool_calls=[call])]
+    ids = prompt(dialect, *turns, tools=tools, tool_choice=ToolChoice(mode=ToolChoice.MODE_NONE))
+    text = b"".join(dialect._bytes.get(token, b"|") for token in ids).decode()
+    assert text.endswith(f"|python\n{written}|")
+
+
 def test_calls_and_results_are_turns_of_their_own(dialect: Glm4Dialect) -> None:
     calls = [
         ToolCall(id="a", name="get_weather", arguments_json='{"city": "Paris"}'),
@@ -203,7 +232,7 @@ def joined(deltas: Sequence[Delta]) -> list[Delta]:
 def toolbox(*names: str, required: Sequence[str] = ()) -> Toolbox:
     builtins = tuple(name for name in names if name in ("python", "simple_browser", "cogview"))
     functions = tuple(FunctionTool(name=name) for name in names if name not in builtins)
-    return Toolbox(functions, builtins, frozenset(function.name for function in functions), tuple(required))
+    return Toolbox((*functions, *builtins), frozenset(function.name for function in functions), tuple(required))
 
 
 def read(

@@ -15,7 +15,7 @@ from glmserve_server.dialects.progress import End, Written
 from glmserve_server.dialects.reader import Parser
 from glmserve_server.dialects.toolbox import Toolbox
 
-TOOLBOX = Toolbox((FunctionTool(name="f"),), (), frozenset(["f"]))
+TOOLBOX = Toolbox((FunctionTool(name="f"),), frozenset(["f"]))
 PARSERS = pytest.mark.parametrize(
     ("parser", "call"),
     [(Glm4Parser, "f\n{}"), (ChatGlm3Parser, "f\n```python\ntool_call()\n```")],

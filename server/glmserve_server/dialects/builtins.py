@@ -22,7 +22,7 @@ _BROWSER: Final = {"search": ("query", "recency_days"), "mclick": ("ids",), "ope
 
 def written(call: ToolCall, toolbox: Toolbox) -> str:
     """An earlier call's arguments as the model wrote them."""
-    if call.name not in toolbox.builtins:
+    if call.name not in toolbox.earlier:
         return call.arguments_json
     try:
         arguments = json.loads(call.arguments_json)

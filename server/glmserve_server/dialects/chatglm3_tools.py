@@ -41,14 +41,18 @@ def system_prompt(toolbox: Toolbox, own: str) -> str:
 
 def metadata(call: ToolCall, toolbox: Toolbox) -> str:
     """The first line of an earlier call's turn."""
-    return INTERPRETER if call.name in toolbox.builtins else call.name
+    return INTERPRETER if _is_interpreted(call, toolbox) else call.name
 
 
 def content(call: ToolCall, toolbox: Toolbox) -> str:
     """What follows it."""
-    if call.name in toolbox.builtins:
+    if _is_interpreted(call, toolbox):
         return f"```python\n{_code(call.arguments_json)}\n```"
     return f"```python\n{pythoncall.written(call.arguments_json)}\n```"
+
+
+def _is_interpreted(call: ToolCall, toolbox: Toolbox) -> bool:
+    return call.name == "python" and call.name in toolbox.earlier
 
 
 def _code(arguments_json: str) -> str:

@@ -53,8 +53,9 @@ def system_prompt(toolbox: Toolbox, *, identity: bool) -> str:
 
 
 def _sections(toolbox: Toolbox) -> Iterator[str]:
-    for function in toolbox.functions:
-        shown = json.dumps(declaration(function), ensure_ascii=False, indent=4)
-        yield f"## {function.name}\n\n{shown}\n{_ARGUMENTS}"
-    for name in toolbox.builtins:
-        yield f"## {name}\n\n{_BUILTINS[name]}"
+    for tool in toolbox.tools:
+        if isinstance(tool, str):
+            yield f"## {tool}\n\n{_BUILTINS[tool]}"
+        else:
+            shown = json.dumps(declaration(tool), ensure_ascii=False, indent=4)
+            yield f"## {tool.name}\n\n{shown}\n{_ARGUMENTS}"
