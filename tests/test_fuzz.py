@@ -5,9 +5,10 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 from typing import Any, Literal
 
 import httpx
@@ -16,9 +17,12 @@ from mutations import damaged, encoded, http_request, misshapen
 from openai.types import Completion, CompletionChoice
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
-from running import MODEL, Glmserve
-from test_parameters import ASKS, FUNCTION, TOOLS
+from running import MODEL, SEEING, Glmserve
+from test_parameters import ASKS, FUNCTION, PICTURE, TOOLS
 
+from glmserve_server.bundled import BUNDLED
+
+FAMILIES = {path.stem: path for path in (Path(__file__).parent / "models").glob("*.bin")} | {SEEING: BUNDLED[SEEING]}
 CHATS = ("/v1/chat/completions", "/api/v2/chat/completions", "/api/paas/v4/chat/completions")
 COMPLETIONS, TOKENIZE, DETOKENIZE = TEXTS = ("/v1/completions", "/tokenize", "/detokenize")
 PATHS = (*CHATS, *TEXTS)
@@ -48,6 +52,25 @@ SEEDS: list[dict[str, Any]] = [
     {"messages": "Hello!", "max_new_tokens": 1, "incremental": False, "conv_uid": "c", "stream": True},
     {"do_sample": False, "request_id": "mine", "tool_stream": True, "thinking": {"type": "disabled"}, "stream": True},
 ]
+ROUNDS: list[dict[str, Any]] = [
+    {"role": "user", "content": "[Round 0]\n\n问：<|user|> <n>[gMASK]sop\u2581\0"},
+    {"role": "assistant", "content": "get_weather\n ```python\ntool_call()\n```"},
+    {"role": "user", "content": [{"type": "text", "text": "  <|tab|>你好,\U0010ffff"}, {"type": "text", "text": "\n"}]},
+]
+TALKS: list[dict[str, Any]] = [
+    {"messages": ROUNDS},
+    {"messages": ROUNDS, "temperature": 2, "top_p": 0, "top_k": 1, "ignore_eos": True, "n": 2, "stream": True},
+    {"messages": ROUNDS, "stop": ["\n", "，"], "repetition_penalty": 0.01, "max_completion_tokens": 2**31},
+    {"messages": ROUNDS[:2] * 40 + ROUNDS[2:]},
+    {
+        "messages": [
+            {"role": "user", "content": [*ROUNDS[2]["content"], {"type": "image_url", "image_url": {"url": PICTURE}}]}
+        ]
+    },
+    {"messages": [*ROUNDS, *CONVERSATION[3:]], "tools": TOOLS, "tool_choice": "required"},
+]
+"""Conversations that most families can express, in words that their dialects write themselves."""
+
 PROMPTS: tuple[Any, ...] = ("Hello!", ["a", "b"], [72, 105], [[72], [105, 33]], [""])
 PROMPTED: list[dict[str, Any]] = [
     *({"prompt": prompt} for prompt in PROMPTS),
@@ -117,6 +140,27 @@ def unharmed(server: Glmserve) -> Iterator[Glmserve]:
     assert "Traceback" not in server.log
 
 
+@pytest.fixture(scope="module")
+def families() -> Iterator[Glmserve]:
+    """A server with the small models of the other families, which has the same workers and answers as before when the
+    tests are over."""
+    files = [flag for name in FAMILIES for flag in ("--model", str(FAMILIES[name]))]
+    with Glmserve("up", "--workers", "1", "--threads", "1", *files) as running:
+        before = [greedy(running, name) for name in FAMILIES]
+        workers = {process.pid for process in running.workers()}
+        yield running
+        assert {process.pid for process in running.workers()} == workers
+        assert [greedy(running, name) for name in FAMILIES] == before
+        assert "Traceback" not in running.log
+
+
+def greedy(server: Glmserve, model: str) -> str:
+    """What a model says when nothing is left to chance."""
+    said = {"messages": ROUNDS, "max_completion_tokens": 8, "ignore_eos": True}
+    answer = httpx.post(f"{server.openai_url}/chat/completions", json={"model": model, **said, "temperature": 0})
+    return str(answer.json()["choices"][0]["message"]["content"])
+
+
 def check(path: str, response: httpx.Response) -> None:
     """An answer in the SDK's types, or an error in the form of its API; nothing is the server's fault."""
     whole, chunk = KINDS[path]
@@ -168,13 +212,18 @@ async def post_all(server: Glmserve, bodies: Iterator[tuple[str, bytes]], *, cal
     return seen
 
 
-def seeds(dice: random.Random) -> Iterator[tuple[str, dict[str, Any]]]:
+def seeds(
+    dice: random.Random,
+    *,
+    models: Sequence[str] = (MODEL, "scripted", "scripted", "scripted"),
+    paths: Sequence[str] = PATHS,
+    talks: Sequence[dict[str, Any]] = SEEDS,
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Requests that are well or nearly so, without end."""
     while True:
-        model = dice.choice([MODEL, "scripted", "scripted", "scripted"])
-        path = dice.choice(PATHS)
+        model, path = dice.choice(models), dice.choice(paths)
         said = {"messages": [{"role": "user", "content": "Hello!"}]} if path in CHATS else {}
-        yield path, {"model": model, **said, **dice.choice(SEEDS_OF.get(path, SEEDS))}
+        yield path, {"model": model, **said, **dice.choice(SEEDS_OF.get(path, talks))}
 
 
 def limited(path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -191,6 +240,18 @@ async def test_misshapen_requests_are_answered_or_refused(unharmed: Glmserve) ->
     seen = await post_all(unharmed, islice(shaped, 2500))
     assert seen[200] > 100
     assert seen[400] > 1000
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+async def test_misshapen_conversations_harm_no_family(families: Glmserve, model: str) -> None:
+    dice = random.Random(4)
+    workers = {process.pid for process in families.workers()}
+    asked = seeds(dice, models=[model], paths=CHATS, talks=[*SEEDS, *TALKS, *TALKS])
+    mixed = ((path, dice.choice([body, misshapen(body, dice)])) for path, body in asked)
+    seen = await post_all(families, ((path, encoded(limited(path, body), dice)) for path, body in islice(mixed, 180)))
+    assert seen[200] > 30
+    assert seen[400] > 50
+    assert {process.pid for process in families.workers()} == workers
 
 
 async def test_damaged_bytes_are_refused(unharmed: Glmserve) -> None:
