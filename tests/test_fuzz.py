@@ -22,7 +22,7 @@ from test_parameters import ASKS, FUNCTION, PICTURE, TOOLS
 
 from glmserve_server.bundled import BUNDLED
 
-FAMILIES = {path.stem: path for path in (Path(__file__).parent / "models").glob("*.bin")} | {SEEING: BUNDLED[SEEING]}
+FAMILIES = {path.stem: path for path in sorted(Path(__file__).parent.glob("models/*.bin"))} | {SEEING: BUNDLED[SEEING]}
 CHATS = ("/v1/chat/completions", "/api/v2/chat/completions", "/api/paas/v4/chat/completions")
 COMPLETIONS, TOKENIZE, DETOKENIZE = TEXTS = ("/v1/completions", "/tokenize", "/detokenize")
 PATHS = (*CHATS, *TEXTS)
@@ -60,7 +60,7 @@ ROUNDS: list[dict[str, Any]] = [
 TALKS: list[dict[str, Any]] = [
     {"messages": ROUNDS},
     {"messages": ROUNDS, "temperature": 2, "top_p": 0, "top_k": 1, "ignore_eos": True, "n": 2, "stream": True},
-    {"messages": ROUNDS, "stop": ["\n", "，"], "repetition_penalty": 0.01, "max_completion_tokens": 2**31},
+    {"messages": ROUNDS, "stop": ["\n", "，"], "repetition_penalty": 0.01},
     {"messages": ROUNDS[:2] * 40 + ROUNDS[2:]},
     {
         "messages": [
@@ -156,8 +156,8 @@ def families() -> Iterator[Glmserve]:
 
 def greedy(server: Glmserve, model: str) -> str:
     """What a model says when nothing is left to chance."""
-    said = {"messages": ROUNDS, "max_completion_tokens": 8, "ignore_eos": True}
-    answer = httpx.post(f"{server.openai_url}/chat/completions", json={"model": model, **said, "temperature": 0})
+    body = {"model": model, "messages": ROUNDS, "max_completion_tokens": 8, "ignore_eos": True, "temperature": 0}
+    answer = httpx.post(f"{server.openai_url}/chat/completions", json=body, timeout=60)
     return str(answer.json()["choices"][0]["message"]["content"])
 
 
@@ -248,9 +248,9 @@ async def test_misshapen_conversations_harm_no_family(families: Glmserve, model:
     workers = {process.pid for process in families.workers()}
     asked = seeds(dice, models=[model], paths=CHATS, talks=[*SEEDS, *TALKS, *TALKS])
     mixed = ((path, dice.choice([body, misshapen(body, dice)])) for path, body in asked)
-    seen = await post_all(families, ((path, encoded(limited(path, body), dice)) for path, body in islice(mixed, 180)))
-    assert seen[200] > 30
-    assert seen[400] > 50
+    seen = await post_all(families, ((path, encoded(limited(path, body), dice)) for path, body in islice(mixed, 120)))
+    assert seen[200] > 20
+    assert seen[400] > 40
     assert {process.pid for process in families.workers()} == workers
 
 
