@@ -131,6 +131,15 @@ def test_an_error_carries_its_reason_and_the_field(channel: grpc.Channel) -> Non
 HALF = '{"type": "object", "description": "\\ud800"}'
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_numbers_that_json_has_not_are_refused_in_a_schema(channel: grpc.Channel, number: str) -> None:
+    request = question("Hello!")
+    request.tools.append(Tool(function=FunctionTool(name="f", parameters_json=f'{{"default": {number}}}')))
+    with pytest.raises(grpc.RpcError, match="parameters_json is not JSON") as caught:
+        ChatServiceStub(channel).CreateChatCompletion(request)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [

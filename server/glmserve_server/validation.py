@@ -264,12 +264,13 @@ def _check_schema(text: str, path: str) -> None:
     _check_count(len(text.encode()), MAX_SCHEMA_BYTES, "bytes", path)
     try:
         schema = json.loads(text)
+        written = json.dumps(schema, ensure_ascii=False, allow_nan=False)
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"{path} is not JSON: {error}", field=path) from None
     if not isinstance(schema, dict):
         raise InvalidArgument(f"{path} must be a JSON object", field=path)
     _check_count(_depth(text), MAX_SCHEMA_DEPTH, "levels of nesting", path)
-    if half := half_character(json.dumps(schema, ensure_ascii=False)):
+    if half := half_character(written):
         raise InvalidArgument(f"{path} has half a character, {half}", field=path)
 
 
