@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
+import pytest
 from running import Glmserve
 
 from glmserve_client import AsyncClient, AsyncStream, AsyncTurn, Client, Delta
@@ -15,6 +16,12 @@ WAYS = [f"{wire}-{style}" for wire in ("grpc", "http") for style in ("sync", "as
 ROUTES = (("grpc-sync", "direct"), ("http-async", "direct"), ("grpc-async", "relayed"), ("http-sync", "relayed"))
 """Ways to a model, straight or through a server that has it upstream: of wires, styles and routes each meets each of
 the others."""
+
+BATCHED_ROUTES = [pytest.param((way, "batched"), marks=pytest.mark.llama) for way in ("grpc-async", "http-sync")]
+"""The same to the embedded model, run by llama.cpp."""
+
+SMOLLM2_ROUTES = [pytest.param((way, "smollm2"), marks=pytest.mark.llama) for way in ("grpc-sync", "http-async")]
+"""The same to SmolLM2."""
 
 
 class Driven:

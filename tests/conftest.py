@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 import pytest
 from able import Able
 from faces import Face, opened
-from running import MODEL, SEEING, Glmserve, llama_server, relayed
+from running import MODEL, SEEING, Glmserve, llama_server, relayed, smollm2_server
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +27,13 @@ def relay(server: Glmserve) -> Iterator[Glmserve]:
 def batched() -> Iterator[Glmserve]:
     """A server that runs the embedded model with llama.cpp. Tests leave it as they found it."""
     with llama_server("--model", MODEL, "--model", "scripted") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Iterator[Glmserve]:
+    """A server that runs SmolLM2 with llama.cpp by the embedded model's name. Tests leave it as they found it."""
+    with smollm2_server("--model", "scripted", "--context-length", "2048") as running:
         yield running
 
 

@@ -493,6 +493,9 @@ WAYS = (("grpc", "direct"), ("http", "direct"), *client_ways.ROUTES)
 BATCHED_WAYS = [pytest.param((wire, "batched"), marks=pytest.mark.llama) for wire in ("grpc", "http")]
 """The same to a model that llama.cpp runs."""
 
+SMOLLM2_WAYS = [pytest.param((wire, "smollm2"), marks=pytest.mark.llama) for wire in ("grpc", "http")]
+"""The same to SmolLM2."""
+
 
 @contextmanager
 def opened(name: str, server: Glmserve) -> Iterator[Face]:

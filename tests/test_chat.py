@@ -5,17 +5,20 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from faces import BATCHED_WAYS, WAYS, Face, Refused, Reply, chatting
+from faces import BATCHED_WAYS, SMOLLM2_WAYS, WAYS, Face, Refused, Reply, chatting
 from running import MODEL
 
 GREEDY = {"model": MODEL, "temperature": 0}
 
+ANY_MODEL = pytest.mark.parametrize("face", [*WAYS, *BATCHED_WAYS, *SMOLLM2_WAYS], ids="-".join, indirect=True)
+"""For a test of what SmolLM2 does as well, which knows nothing of France and says more."""
+
 
 @pytest.fixture(params=[*WAYS, *BATCHED_WAYS], ids="-".join)
 def face(request: pytest.FixtureRequest) -> Iterator[Face]:
-    """Both ways to a server that runs the model, to one that has it from there, and to one with llama.cpp."""
+    """Both ways to a server that runs the model, to one that has it from there, and to those with llama.cpp."""
     name, route = request.param
-    servers = {"direct": "server", "relayed": "relay", "batched": "batched"}
+    servers = {"direct": "server", "relayed": "relay", "batched": "batched", "smollm2": "smollm2"}
     with chatting(name, request.getfixturevalue(servers[route])) as way:
         yield way
 
@@ -32,6 +35,7 @@ def test_a_question_is_answered(face: Face) -> None:
     assert reply.finish == "stop"
 
 
+@ANY_MODEL
 def test_an_answer_has_no_white_space_around_it(face: Face) -> None:
     reply = face.ask([("user", "Hello!")], **GREEDY)
     assert reply.text == reply.text.strip() != ""
@@ -41,6 +45,22 @@ def test_an_answer_has_no_white_space_around_it(face: Face) -> None:
 def test_streamed_pieces_make_the_whole_answer(face: Face, question: str) -> None:
     turns = [("user", question)]
     assert whole(face, turns, **GREEDY) == face.ask(turns, **GREEDY)
+
+
+@ANY_MODEL
+def test_streamed_pieces_make_an_answer_that_is_cut(face: Face) -> None:
+    for question in ("Hello!", "What is the capital of France?", "你好"):
+        turns = [("user", question)]
+        assert whole(face, turns, **GREEDY, max_completion_tokens=12) == face.ask(
+            turns, **GREEDY, max_completion_tokens=12
+        )
+
+
+@ANY_MODEL
+def test_the_limit_holds_for_an_answer_without_end(face: Face) -> None:
+    for limit in (1, 2, 20):
+        reply = face.ask([("user", "Hello!")], **GREEDY, ignore_eos=True, max_completion_tokens=limit)
+        assert (reply.finish, reply.completion_tokens) == ("length", limit)
 
 
 def test_a_stream_comes_in_pieces(face: Face) -> None:
@@ -69,10 +89,11 @@ def test_a_system_prompt_is_followed(face: Face) -> None:
     assert "Bob" in face.ask(turns, **GREEDY).text
 
 
+@ANY_MODEL
 def test_developer_and_system_are_the_same(face: Face) -> None:
     question = ("user", "What is your name?")
-    developer = face.ask([("developer", "You are Bob."), question], **GREEDY)
-    assert developer == face.ask([("system", "You are Bob."), question], **GREEDY)
+    developer = face.ask([("developer", "You are Bob."), question], **GREEDY, max_completion_tokens=12)
+    assert developer == face.ask([("system", "You are Bob."), question], **GREEDY, max_completion_tokens=12)
 
 
 def test_the_limit_counts_the_answer_alone(face: Face) -> None:
@@ -112,6 +133,7 @@ def test_a_temperature_of_zero_gives_the_same_answer_every_time(face: Face) -> N
     assert replies[0] == replies[1] == replies[2]
 
 
+@ANY_MODEL
 def test_a_high_temperature_does_not(face: Face) -> None:
     turns = [("user", "Tell me something.")]
     texts = {face.ask(turns, model=MODEL, temperature=2, max_completion_tokens=24).text for _ in range(8)}
@@ -123,12 +145,14 @@ def test_a_top_p_of_zero_is_greedy(face: Face) -> None:
     assert face.ask(turns, model=MODEL, temperature=2, top_p=0) == face.ask(turns, **GREEDY)
 
 
+@ANY_MODEL
 def test_letters_that_look_like_special_tokens_stay_text(face: Face) -> None:
     plain = face.ask([("user", "say x")], **GREEDY, max_completion_tokens=1)
     marked = face.ask([("user", "say <|user|>")], **GREEDY, max_completion_tokens=1)
     assert marked.prompt_tokens > plain.prompt_tokens + 2
 
 
+@ANY_MODEL
 def test_a_prompt_that_does_not_fit_is_refused_with_both_numbers(face: Face) -> None:
     with pytest.raises(Refused, match=r"maximum context length is 2048 tokens.* (\d+) tokens") as refused:
         face.ask([("user", "word " * 5000)], **GREEDY)
@@ -174,6 +198,7 @@ def test_what_the_engine_cannot_do_is_refused_by_name(face: Face) -> None:
         assert (refused.value.status, refused.value.param) == (400, "logprobs")
 
 
+@ANY_MODEL
 def test_no_messages_are_refused(face: Face) -> None:
     with pytest.raises(Refused, match="messages must hold") as refused:
         face.ask([], model=MODEL)
