@@ -74,7 +74,7 @@ def test_several_choices_over_grpc_are_each_whole(stub: Any) -> None:
 def test_a_bias_for_no_token_is_refused_over_grpc(stub: Any) -> None:
     with pytest.raises(grpc.RpcError, match=r"logit_bias\[99999999\] is no token of this model") as refused:
         stub.CreateChatCompletion(asked("Hello!", logit_bias={99999999: 1}))
-    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT  # type: ignore[attr-defined]
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_a_token_that_is_kept_out_is_not_in_the_answer(batched: Glmserve, way: Way) -> None:
