@@ -152,6 +152,7 @@ def test_letters_that_look_like_special_tokens_stay_text(face: Face) -> None:
     assert marked.prompt_tokens > plain.prompt_tokens + 2
 
 
+@ANY_MODEL
 def test_a_prompt_that_does_not_fit_is_refused_with_both_numbers(face: Face) -> None:
     with pytest.raises(Refused, match=r"maximum context length is 2048 tokens.* (\d+) tokens") as refused:
         face.ask([("user", "word " * 5000)], **GREEDY)

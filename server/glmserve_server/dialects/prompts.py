@@ -10,7 +10,7 @@ from glmserve_server.dialects.toolbox import Toolbox
 from glmserve_server.engines.engine import Tokens
 from glmserve_server.errors import ContextLengthExceeded, InvalidArgument
 
-_WORTH_ENCODING: Final = 16
+WORTH_ENCODING: Final = 16
 """Prompts of up to so many times the context length are counted."""
 
 
@@ -23,7 +23,7 @@ class Prompts:
 
     async def counted(self, request: ChatCompletionRequest) -> Prompt:
         """The prompt, also one that is too long to be run. Raises `ContextLengthExceeded` for what is far too long."""
-        return await self._prompt(request, self._context_length * _WORTH_ENCODING)
+        return await self._prompt(request, self._context_length * WORTH_ENCODING)
 
     async def runnable(self, request: ChatCompletionRequest) -> Prompt:
         """The prompt, which leaves room for an answer. Raises `ContextLengthExceeded`."""
@@ -56,10 +56,7 @@ class Prompts:
         return await asyncio.to_thread(self._encoded, request, most)
 
     def _encoded(self, request: ChatCompletionRequest, most: int) -> Prompt:
-        texts = [part.text for message in request.messages for part in message.content]
-        texts += [request.prompt.text, *Toolbox.of(request).texts()]
-        size = sum(len(text.encode()) for text in texts)
-        if (least := size // self._dialect.longest_token) > most:
+        if (least := least_tokens(request, self._dialect.longest_token)) > most:
             raise too_long(request, self._context_length, f"at least {least}")
         if request.HasField("prompt"):
             return Prompt(ids=self._dialect.raw.ids(request.prompt))
@@ -71,6 +68,13 @@ class Prompts:
 
     def _texts(self, ids: Sequence[int]) -> list[str]:
         return [_decoded(data) for data in self._dialect.raw.spell(ids)]
+
+
+def least_tokens(request: ChatCompletionRequest, longest_token: int) -> int:
+    """How many tokens a prompt has at least, if none has more bytes than `longest_token`. Costs next to nothing."""
+    texts = [part.text for message in request.messages for part in message.content]
+    texts += [request.prompt.text, *Toolbox.of(request).texts()]
+    return sum(len(text.encode()) for text in texts) // longest_token
 
 
 def too_long(request: ChatCompletionRequest, context_length: int, tokens: str) -> ContextLengthExceeded:

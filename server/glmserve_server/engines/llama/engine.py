@@ -13,7 +13,7 @@ from glmserve.v1.model_pb2 import Capabilities
 from glmserve_server import calls
 from glmserve_server.dialects.dialect import Dialect, Prompt
 from glmserve_server.dialects.glm4 import Glm4Dialect
-from glmserve_server.dialects.prompts import Prompts
+from glmserve_server.dialects.prompts import WORTH_ENCODING, Prompts
 from glmserve_server.engines.chatglm.sampling import SamplingDefaults, model_card
 from glmserve_server.engines.choices import together
 from glmserve_server.engines.engine import Events, Tokens
@@ -133,6 +133,7 @@ class LlamaEngine:
         if self._prompts is not None:
             return len((await self._prompts.counted(request)).ids)
         schemas.check(request)
+        self._template.check_length(request, self.context_length, most=self.context_length * WORTH_ENCODING)
         async with self._shown(request) as shown:
             body = await asyncio.to_thread(self._template.body, shown) | {"cache_prompt": self._reuse}
             chunks = self._run(request, body, ids=False, admitted=calls.admit())
@@ -183,6 +184,7 @@ class LlamaEngine:
                 yield event
 
     async def _templated(self, request: ChatCompletionRequest, index: int) -> Events:
+        self._template.check_length(request, self.context_length, most=self.context_length)
         answer = templated.TemplatedAnswer(request, index)
         body = await asyncio.to_thread(self._template.body, request)
         async with contextlib.aclosing(self._events(request, body, answer, index, ids=False)) as events:

@@ -21,9 +21,10 @@ from glmserve.v1.chat_pb2 import (
     Usage,
 )
 from glmserve.v1.tool_pb2 import ToolChoice
+from glmserve_server.dialects.prompts import least_tokens, too_long
 from glmserve_server.engines.llama.batch import Chunk
 from glmserve_server.engines.llama.form import one_line, response_schema
-from glmserve_server.engines.llama.ggufheader import GgufHeader
+from glmserve_server.engines.llama.ggufheader import GgufHeader, tokens_of
 from glmserve_server.engines.llama.logprobs import asked_of_llama
 from glmserve_server.engines.llama.process import MARKER
 from glmserve_server.engines.llama.specials import SpecialTokens
@@ -72,7 +73,13 @@ class Template:
         self.reasoning = "enable_thinking" in text
         """Whether it can switch thoughts on and off."""
         self._thinks = "think" in text
+        self._longest_token = max((len(token.encode()) for token in tokens_of(header.path)), default=0) or 1 << 20
         self._special = SpecialTokens(header.special | {MARKER} if sees else header.special)
+
+    def check_length(self, request: ChatCompletionRequest, context_length: int, *, most: int) -> None:
+        """Raises `ContextLengthExceeded` for what must have more than `most` tokens: llama.cpp would read all of it."""
+        if (least := least_tokens(request, self._longest_token)) > most:
+            raise too_long(request, context_length, f"at least {least}")
 
     def body(self, request: ChatCompletionRequest) -> dict[str, Any]:
         """What is asked of llama.cpp, but for the sampling. For a thread: texts may be long.
