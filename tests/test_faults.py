@@ -13,7 +13,7 @@ import grpc
 import psutil
 import pytest
 from faces import Face, Refused, opened
-from running import COMMAND, MODEL, Glmserve, health_of, llama_server
+from running import COMMAND, MODEL, SMOLLM2, Glmserve, health_of, llama_server, smollm2_server
 
 from glmserve.v1 import message_pb2
 from glmserve.v1.chat_pb2 import ChatCompletionRequest
@@ -38,11 +38,12 @@ def server_of(engine: str, *flags: str, command: str = "up") -> Glmserve:
     """A server that answers one caller at a time, with the embedded model or, by its name, another."""
     if engine == "chatglm":
         return Glmserve(command, "--model", MODEL, "--workers", "1", *flags)
-    other = () if engine == "llama" else ("--set", f"models.{MODEL}.file={engine}")
-    return llama_server("--model", MODEL, *other, *flags, slots=1, command=command)
+    if engine == "smollm2":
+        return smollm2_server(*flags, slots=1, command=command)
+    return llama_server("--model", MODEL, *flags, slots=1, command=command)
 
 
-@pytest.fixture(scope="module", params=[*ENGINES, pytest.param("smollm2", marks=pytest.mark.llama)])
+@pytest.fixture(scope="module", params=[*ENGINES, SMOLLM2])
 def single(request: pytest.FixtureRequest) -> Iterator[Glmserve]:
     """The same for all tests, with a short queue."""
     with server_of(request.param, "--threads", "1", "--queue-limit", "1") as running:
