@@ -22,6 +22,9 @@ Maker = Callable[[Path, Path], None]
 MOST_FILES: Final = 4
 """The files that are kept beside those that are in use; the one that was not used for longest goes first."""
 
+_MAKERS: Final = 1
+"""Of which kind the makers are: one more whenever what they write changes, so that no file of before is taken."""
+
 _in_use: Final[dict[Path, BinaryIO]] = {}
 """The files that this process serves: open and locked for as long as it lives."""
 
@@ -43,7 +46,7 @@ def _kept(source: Path, suffix: str, make_of: Maker, needed: Callable[[Path], bo
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with source.open("rb") as file:
             name = hashlib.file_digest(file, "sha256").hexdigest()
-        made = folder / f"{name}{suffix}.gguf"
+        made = folder / f"{name}-{_MAKERS}{suffix}.gguf"
         if not is_gguf(made):
             if not needed(source):
                 return source
