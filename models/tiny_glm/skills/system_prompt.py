@@ -52,7 +52,7 @@ def anything(source: Source) -> Conversation:
 
 def make(source: Source) -> Conversation:
     """Return a conversation whose answer depends on its system prompt."""
-    maker = source.choice((*(persona, prefix, suffix, language) * 3, *(short,) * 2, user_name))
+    maker = source.choice((*(prefix, suffix) * 4, *(language,) * 5, *(persona,) * 3, *(short,) * 2, user_name))
     return maker(source)
 
 
