@@ -32,6 +32,8 @@ TITLES: Final = {
     "same": "llama-server, glmserve's file",
     "http": "glmserve, Envoy",
     "grpc": "glmserve, gRPC",
+    "spinning http": "glmserve that spins, Envoy",
+    "spinning grpc": "glmserve that spins, gRPC",
 }
 
 
@@ -58,6 +60,7 @@ class Side:
         clients = CLIENTS[row]
         prompts = self._prompts(words, turn, list(CLIENTS).index(row))
         requests = clients if row == SHARED else max(4, 2 * clients)
+        tokens = tokens // 4 if row == SHARED else tokens
         before = self.server.cpu_seconds()
         level = await load(self.target, prompts, clients=clients, requests=requests, tokens=tokens)
         seconds = self.server.cpu_seconds() - before
@@ -82,12 +85,13 @@ async def compare(session: Session) -> Result:
         program(session.folder, server_program(), *_theirs(cpus), environment=WAITING) as theirs,
         program(session.folder, server_program(), *_theirs(cpus)) as plain,
         program(session.folder, server_program(), *_theirs(cpus, fast), environment=WAITING) as same,
-        glmserve(session.folder, *served(SMOLLM2, slots=SLOTS, context=CONTEXT), "--threads", str(cpus)) as ours,
+        glmserve(session.folder, *_ours(cpus)) as ours,
+        glmserve(session.folder, *_ours(cpus), "--set", f"models.{SMOLLM2}.spin=true") as spinning,
     ):
         async with AsyncExitStack() as opened:
             sides = [
-                Side(name, server, await opened.enter_async_context(over("grpc" if name == "grpc" else "http", server)))
-                for name, server in zip(TITLES, (theirs, plain, same, ours, ours), strict=True)
+                Side(name, server, await opened.enter_async_context(over(_face(name), server)))
+                for name, server in zip(TITLES, (theirs, plain, same, ours, ours, spinning, spinning), strict=True)
             ]
             words = await words_for(sides[-1].target, QUESTION)
             for side in sides:
@@ -99,22 +103,29 @@ async def compare(session: Session) -> Result:
                             await side.answer(words, row=row, turn=turn, tokens=tokens)
     return Result(
         title="llama.cpp's own server and glmserve",
-        method=f"SmolLM2-135M-Instruct, Q4_1, {cpus} threads, {SLOTS} slots of {CONTEXT} tokens, steps of {STEP} "
-        f"tokens, prompt cache of {CACHE} MB. llama-server is built by `build_llama_server.sh` for the same "
-        "instructions as xllamacpp's wheel; its threads wait as those of glmserve's worker do "
-        f"({', '.join('='.join(pair) for pair in WAITING.items())}), or as they come. glmserve turns "
-        "the Q4_1 matrices of smollm2 into Q8_0 (`requantize`); llama-server is given the model's own file, and once "
-        "more the one that glmserve has made of it. The clients use the same CPUs. "
-        f"Prompts of {QUESTION} tokens, greedy answers of {tokens}, every client asks again when it has its answer; "
-        f"{session.rounds} rounds, in each of which every server is asked by one client, then every server by 4, then "
-        "every server by 8, and at last every server by 8 while as many other programs as there are CPUs never rest. "
-        "Medians, least and greatest in brackets; ratios are medians of the rounds' ratios to the first.",
+        method=_method(cpus, tokens, session.rounds),
         tables=[
             _table("Answer tokens/s, prompts included", [side.answers for side in sides]),
             _first(sides),
             _table("CPU of the server with all its processes, ms per answer token", [side.cpu for side in sides]),
         ],
         raw={side.name: {"answers": side.answers, "first": side.first, "cpu": side.cpu} for side in sides},
+    )
+
+
+def _method(cpus: int, tokens: int, rounds: int) -> str:
+    waiting = ", ".join("=".join(pair) for pair in WAITING.items())
+    return (
+        f"SmolLM2-135M-Instruct, Q4_1, {cpus} threads, {SLOTS} slots of {CONTEXT} tokens, steps of {STEP} tokens, "
+        f"prompt cache of {CACHE} MB. llama-server is built by `build_llama_server.sh` for the same instructions as "
+        f"xllamacpp's wheel; its threads wait as those of glmserve's worker do ({waiting}), or spin, as they come, "
+        "which those of glmserve do with `spin`. glmserve turns the Q4_1 matrices of smollm2 into Q8_0 (`requantize`); "
+        "llama-server is given the model's own file, and once more the one that glmserve has made of it. The clients "
+        f"use the same CPUs. Prompts of {QUESTION} tokens, greedy answers of {tokens} (a quarter on shared CPUs), "
+        f"every client asks again when it has its answer; {rounds} rounds, in each of which every server is asked by "
+        "one client, then every server by 4, then every server by 8, and at last every server by 8 while as many other "
+        "programs as there are CPUs never rest. Medians, least and greatest in brackets; ratios are medians of the "
+        "rounds' ratios to the first."
     )
 
 
@@ -126,6 +137,14 @@ def at_work(programs: int) -> Iterator[None]:
             child = running.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
             running.callback(child.kill)
         yield
+
+
+def _face(side: str) -> str:
+    return "grpc" if side.endswith("grpc") else "http"
+
+
+def _ours(threads: int) -> Sequence[str]:
+    return [*served(SMOLLM2, slots=SLOTS, context=CONTEXT), "--threads", str(threads)]
 
 
 def _theirs(threads: int, file: Path | None = None) -> Sequence[str]:

@@ -342,6 +342,15 @@ def test_the_operators_word_on_strict_calls(face: Face) -> None:
     assert sorted(json.loads(arguments)) == ["city", "people", "size"]
 
 
+@pytest.mark.parametrize("spin", [True, False])
+def test_threads_give_their_cpus_away_unless_told_otherwise(spin: bool) -> None:
+    flags = ("--model", MODEL, "--set", f"models.{MODEL}.spin={str(spin).lower()}")
+    with llama_server(*flags, slots=1) as server, opened("grpc", server) as face:
+        (worker,) = server.workers()
+        assert ("OMP_WAIT_POLICY" in worker.environ()) != spin
+        assert "Paris" in face.ask(QUESTION, **GREEDY).text
+
+
 async def test_a_line_that_a_lost_worker_has_not_finished_is_none() -> None:
     ours, theirs = socket.socketpair()
     with theirs:

@@ -144,6 +144,7 @@ def _llama(model: LlamaSettings, settings: Settings, cpus: int, budget: Budget) 
         prefix_reuse=model.prefix_reuse,
         sampling=_sampling(model),
         flash_attention=model.flash_attention,
+        spin=model.spin,
         projector=model.projector,
         image_hosts=Hosts.of(settings.image_hosts),
     )

@@ -60,6 +60,8 @@ class LlamaOptions:
     sampling: SamplingDefaults | None = None
     """None: as the model's card or its file says."""
     flash_attention: bool = True
+    spin: bool = False
+    """Whether threads that wait keep their CPUs."""
     projector: Path | None = None
     """The file with which the model sees."""
     image_hosts: Hosts = NOWHERE
@@ -106,6 +108,7 @@ class LlamaEngine:
             batch=_SEEING_BATCH if seeing else _BATCH,
             cache_mebibytes=_CACHE_MEBIBYTES if options.prefix_reuse else 0,
             flash_attention=options.flash_attention,
+            spin=options.spin,
         )
         self._step = step_seconds(header, threads=load.threads, batch=load.batch)
         self._batch = Batch(load, options.limits, self._tell_fault)

@@ -16,9 +16,9 @@ _LOAD_SECONDS: Final = 900.0
 _END_SECONDS: Final = 5.0
 
 WAITING: Final = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
-"""For libgomp, which reads it when it is loaded: a thread that waits for the others looks a thousand times, some
-microseconds, and then gives its CPU away. Without looking, two threads are half as fast on CPUs of their own; with a
-hundred times as much they fall to a twentieth on CPUs that others use too."""
+"""For libgomp, which reads it when it is loaded, unless threads may spin: one that waits for the others looks a
+thousand times, some microseconds, and then gives its CPU away. Without looking, two threads are half as fast on CPUs of
+their own; with a hundred times as much they fall to a twentieth on CPUs that others use too."""
 
 MARKER: Final = "<__media"
 """What the mark begins with that llama.cpp puts into a prompt where a picture belongs; the rest nobody can guess."""
@@ -40,6 +40,8 @@ class Load:
     cache_mebibytes: int
     """For prompts that no slot holds any more."""
     flash_attention: bool
+    spin: bool
+    """Whether threads that wait for each other keep their CPUs, as libgomp lets them by itself."""
 
     @property
     def files(self) -> str:
@@ -69,7 +71,11 @@ class WorkerProcess:
         with theirs:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "glmserve_server.engines.llama.worker", str(theirs.fileno())),
-                env={**os.environ, **WAITING, "LLAMA_MEDIA_MARKER": f"{MARKER}_{secrets.token_hex(16)}__>"},
+                env={
+                    **os.environ,
+                    **({} if load.spin else WAITING),
+                    "LLAMA_MEDIA_MARKER": f"{MARKER}_{secrets.token_hex(16)}__>",
+                },
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],

@@ -58,6 +58,11 @@ class LlamaSettings(QueuedSettings):
     flash_attention: bool = key(
         True, "Compute attention in one pass where that is faster; the last bits of its numbers differ."
     )
+    spin: bool = key(
+        False,
+        "Keep threads that wait for each other on their CPUs: a tenth faster where nothing else runs, many times "
+        "slower where something does.",
+    )
     requantize: bool | None = key(
         None,
         "Turn matrices that llama.cpp multiplies token by token (Q4_1, Q5_1, Q6_K, ...) into Q8_0, once, in the cache: "
