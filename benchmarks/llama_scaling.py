@@ -41,11 +41,12 @@ async def compare(session: Session) -> Result:
     combined = [figures(_together(found)) for found in levels.values()]
     return Result(
         title="Many streams, and a long prompt among them",
-        method=f"SmolLM2-135M-Instruct, Q4_1, by llama.cpp over gRPC, {max(STREAMS)} slots of {CONTEXT} tokens: so "
-        f"many clients ask once at the same time, {QUESTION} tokens with {_answer(session)}, greedily; "
-        f"{session.rounds} rounds. Then {RUNNING} streams, among which a prompt of {LONG} tokens arrives; llama.cpp "
-        f"reads it in steps of at most {STEP} tokens, and chatglm-cpp has {RUNNING + 1} workers of one thread, "
-        "the same 100M of random weights, q4_0. A gap is the time between two tokens of a stream at its client.",
+        method=f"SmolLM2-135M-Instruct, its Q4_1 matrices as Q8_0, by llama.cpp over gRPC, {max(STREAMS)} slots "
+        f"of {CONTEXT} tokens: so many clients ask once at the same time, {QUESTION} tokens with {_answer(session)}, "
+        f"greedily; {session.rounds} rounds. Then {RUNNING} streams, among which a prompt of {LONG} tokens arrives; "
+        f"llama.cpp reads it in steps of at most {STEP} tokens, and chatglm-cpp has {RUNNING + 1} workers of one "
+        "thread, the same 100M of random weights, q4_0. A gap is the time between two tokens of a stream at its "
+        "client.",
         tables=[_streams(levels), _gaps(stalls)],
         raw={
             "levels": combined,

@@ -60,8 +60,8 @@ class LlamaSettings(QueuedSettings):
     )
     spin: bool = key(
         False,
-        "Keep threads that wait for each other on their CPUs: a tenth faster where nothing else runs, many times "
-        "slower where something does.",
+        "Keep threads that wait for each other on their CPUs: up to a tenth faster with few conversations where "
+        "nothing else runs, many times slower where something does.",
     )
     requantize: bool | None = key(
         None,
