@@ -1,17 +1,16 @@
-"""llama.cpp over both faces: what only it can, how many threads it has, and what conversations share."""
+"""llama.cpp over both faces: what only it can, and what conversations share."""
 
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any
 
 import grpc
 import openai
-import psutil
 import pytest
-from faces import Face, Refused, opened
+from faces import Face, Refused
 from running import MODEL, Glmserve, llama_server
 
 from glmserve.v1 import message_pb2
@@ -143,27 +142,3 @@ def test_conversations_that_begin_alike_are_kept_apart(batched: Glmserve, way: W
             together = list(threads.map(lambda talk: face.ask(talk, **GREEDY), talks))
             assert [reply.text for reply in together] == alone
             assert all(reply.cached_tokens > 40 for reply in together)
-
-
-def test_the_library_waits_without_spinning(either: Glmserve) -> None:
-    (worker,) = either.workers()
-    assert worker.environ()["OMP_WAIT_POLICY"] == "passive"
-
-
-@pytest.mark.parametrize("count", [1, 2])
-def test_as_many_threads_compute_as_were_asked_for(count: int) -> None:
-    threads = ("--threads", str(count))
-    with llama_server("--model", MODEL, *threads, slots=2, command="serve") as server, opened("grpc", server) as face:
-        (worker,) = server.workers()
-        with closing(face.stream(QUESTION, **ENDLESS)) as one, closing(face.stream(QUESTION, **ENDLESS)) as other:
-            list(islice(one, 2))
-            list(islice(other, 2))
-            before = used(worker)
-            while sum(spent := [time - before.get(number, 0) for number, time in used(worker).items()]) < 0.5:
-                next(one, None)
-        assert sum(time > sum(spent) / 10 for time in spent) == count
-
-
-def used(process: psutil.Process) -> dict[int, float]:
-    """The seconds that each thread of a process has computed."""
-    return {thread.id: thread.user_time for thread in process.threads()}
