@@ -34,6 +34,7 @@ class ChatGlmDialect:
     """ChatGLM-6B over one vocabulary, given as a sentencepiece proto. Raises ValueError when this is damaged."""
 
     tools = False
+    json_calls = False
 
     def __init__(self, proto: bytes, config: Config) -> None:
         self._pieces = Pieces(proto, _MEANINGS)

@@ -29,6 +29,7 @@ class ChatGlm2Dialect:
     """ChatGLM2 over one vocabulary, given as a sentencepiece proto. Raises ValueError when this is damaged."""
 
     tools = False
+    json_calls = False
 
     def __init__(self, proto: bytes, config: Config) -> None:
         self._pieces = Pieces(proto)

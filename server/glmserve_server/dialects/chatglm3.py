@@ -50,6 +50,7 @@ class ChatGlm3Dialect:
     """ChatGLM3 over one vocabulary, given as a sentencepiece proto. Raises ValueError when this is damaged."""
 
     tools = True
+    json_calls = False
 
     def __init__(self, proto: bytes, config: Config) -> None:
         self._pieces = Pieces(proto)

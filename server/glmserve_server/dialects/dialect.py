@@ -55,6 +55,8 @@ class Dialect(Protocol):
 
     tools: bool
     """Whether the family was trained to call tools."""
+    json_calls: bool
+    """Whether it writes the arguments of calls as JSON."""
 
     @property
     def stop_ids(self) -> Sequence[int]:

@@ -67,6 +67,7 @@ class Glm4Dialect:
     """GLM-4 over one vocabulary, given as tiktoken lines `base64 rank`. Raises ValueError when these are damaged."""
 
     tools = True
+    json_calls = True
 
     def __init__(
         self,

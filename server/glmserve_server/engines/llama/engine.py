@@ -12,7 +12,6 @@ from glmserve.v1.chat_pb2 import ChatCompletionRequest
 from glmserve.v1.model_pb2 import Capabilities
 from glmserve_server import calls
 from glmserve_server.dialects.dialect import Dialect, Prompt
-from glmserve_server.dialects.glm4 import Glm4Dialect
 from glmserve_server.dialects.prompts import WORTH_ENCODING, Prompts
 from glmserve_server.engines.chatglm.sampling import SamplingDefaults, model_card
 from glmserve_server.engines.choices import together
@@ -83,7 +82,7 @@ class LlamaEngine:
         self.context_length = _context_length(header, options.context_length, dialect)
         self._prompts = Prompts(dialect, self.context_length) if dialect else None
         self._stop_ids = frozenset(dialect.stop_ids if dialect else ())
-        self._json_calls = isinstance(dialect, Glm4Dialect)
+        self._json_calls = dialect is not None and dialect.json_calls
         seeing = _projector(options.projector, dialect)
         self._template = templated.Template(header, sees=seeing is not None)
         self.capabilities = capabilities_of(self._template, dialect, images=seeing is not None)
