@@ -6,6 +6,7 @@ Newton-Schulz iteration with the coefficients of Keller Jordan's Muon (2024).
 from __future__ import annotations
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -24,6 +25,17 @@ def orthogonal(update: Tensor, steps: int = 5) -> Tensor:
         x = a * x + (b * gram + c * gram @ gram) @ x
     x = x.mT if tall else x
     return x.float()
+
+
+def orthogonal_together(updates: Tensor) -> Tensor:
+    """Return what :func:`orthogonal` returns; each of several processes works on its share of the matrices."""
+    if not dist.is_initialized():
+        return orthogonal(updates)
+    mine = slice(dist.get_rank(), None, dist.get_world_size())
+    turned = torch.zeros_like(updates)
+    turned[mine] = orthogonal(updates[mine])
+    dist.all_reduce(turned)
+    return turned
 
 
 class Muon(torch.optim.Optimizer):
@@ -48,7 +60,7 @@ class Muon(torch.optim.Optimizer):
             velocity = self.state[matrix].setdefault("velocity", torch.zeros_like(matrix))
             velocity.lerp_(matrix.grad, 1 - group["momentum"])
             updates.append(matrix.grad.lerp(velocity, group["momentum"]))
-        turned = orthogonal(torch.stack(updates))
+        turned = orthogonal_together(torch.stack(updates))
         scale = group["lr"] * max(1.0, matrices[0].shape[0] / matrices[0].shape[1]) ** 0.5
         for matrix, update in zip(matrices, turned, strict=True):
             matrix.mul_(1 - group["lr"] * group["weight_decay"])
