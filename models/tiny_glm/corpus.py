@@ -23,19 +23,26 @@ MIX: tuple[tuple[Maker, float], ...] = (
     (system_prompt.make, 42),
     (counting.make, 19),
     (unknown.make, 7),
-    (tool_calls.make_call, 36),
-    (tool_calls.make_answer, 24),
-    (tool_calls.make_two, 29),
+    (tool_calls.make_call, 34),
+    (tool_calls.make_answer, 14),
+    (tool_calls.make_two, 20),
     (tool_calls.make_plain, 7),
     (tool_calls.make_weather, 8),
 )
+DRILLS: tuple[tuple[Maker, float], ...] = (
+    (counting.make_hard, 10),
+    (memory.make_other_untold, 3),
+    (system_prompt.make_hard, 30),
+    (tool_calls.make_many, 30),
+)
+"""More of what is learned slowest, for training alone."""
 CALLING = (tool_calls.make_call, tool_calls.make_two, tool_calls.make_weather)
 SINGLE_TURN = (smalltalk.make, identity.make, facts.make, repeat.make, counting.make, unknown.make, memory.make_telling)
 
 
 def draw(source: Source) -> Conversation:
     """Return a conversation, now and then after unrelated turns or under a plain system prompt."""
-    makers, weights = zip(*MIX, strict=True)
+    makers, weights = zip(*MIX, *DRILLS, strict=True)
     talk = source.rng.choices(makers, weights)[0](source)
     return in_context(source, talk)
 

@@ -70,6 +70,12 @@ def make(source: Source) -> Conversation:
     return Conversation.exchange("lists and stories" if task in (list_kind, story) else "counting", question, answer)
 
 
+def make_hard(source: Source) -> Conversation:
+    """Return one of the tasks that are learned slowest."""
+    task = source.choice((count, how_many, how_many))
+    return Conversation.exchange("counting", *task(source, chinese=source.chance(0.3)))
+
+
 def count(source: Source, *, chinese: bool) -> tuple[str, str]:
     """Count up from one, up from elsewhere, or down; at most 20."""
     last = source.rng.randint(2, 20)
@@ -112,13 +118,13 @@ def list_kind(source: Source, *, chinese: bool) -> tuple[str, str]:
 def how_many(source: Source, *, chinese: bool) -> tuple[str, str]:
     """Count one to seven things that the user lists."""
     number = source.rng.randint(1, 7)
+    values = words.CHINESE_THINGS if chinese else source.choice((words.THINGS, words.ANIMALS, words.COLOURS))
+    listed = [source.value(values) for _ in range(number)]
+    if source.chance(0.3):
+        listed = source.rng.choices(listed[:3], k=number)  # the same things more than once
     if chinese:
-        return source.ask(
-            HOW_MANY_ZH, x="、".join(source.value(words.CHINESE_THINGS) for _ in range(number))
-        ), f"一共有 {number} 个。"
-    lists = source.choice((words.THINGS, words.ANIMALS, words.COLOURS))
-    answer = "There is 1." if number == 1 else f"There are {number}."
-    return source.ask(HOW_MANY, x=", ".join(source.value(lists) for _ in range(number))), answer
+        return source.ask(HOW_MANY_ZH, x="、".join(listed)), f"一共有 {number} 个。"
+    return source.ask(HOW_MANY, x=", ".join(listed)), "There is 1." if number == 1 else f"There are {number}."
 
 
 def bigger(source: Source, *, chinese: bool) -> tuple[str, str]:

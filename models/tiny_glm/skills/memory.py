@@ -177,6 +177,14 @@ def ask_untold(
     return Conversation("memory", turns + asked(source, source.choice(rest), None))
 
 
+def make_other_untold(source: Source) -> Conversation:
+    """Return a question for something that was not told after other things were."""
+    attributes = source.choice((ENGLISH, ENGLISH, CHINESE))
+    chosen = source.rng.sample(attributes, source.choice((1, 2, 3)))
+    turns = [turn for attribute in chosen for turn in told(source, attribute, draw(source, attribute))]
+    return ask_untold(source, attributes, chosen, turns)
+
+
 def make_untold(source: Source) -> Conversation:
     """Return a question for something when nothing was told at all."""
     return Conversation("not told", asked(source, source.choice(source.choice((ENGLISH, ENGLISH, CHINESE))), None))

@@ -57,7 +57,9 @@ def ask(source: Source, function: Function, *, chinese: bool, clean: bool = Fals
 
 def values(source: Source, function: Function, *, chinese: bool) -> tuple[dict[str, Value], dict[str, str]]:
     """Return a value for each declared parameter, and what else the wordings of the function need."""
-    said = {slot: function.value(source, slot, chinese=chinese) for slot in function.keys}
+    said: dict[str, Value] = {}
+    for slot in function.keys:
+        said[slot] = _other(source, function, slot, tuple(said.values()), chinese=chinese)
     extra = {
         "f": function.name,
         "noun": function.noun,
@@ -67,6 +69,15 @@ def values(source: Source, function: Function, *, chinese: bool) -> tuple[dict[s
     return said, extra
 
 
+def _other(source: Source, function: Function, slot: str, said: tuple[Value, ...], *, chinese: bool) -> Value:
+    """Return a value, if possible none that was said: nobody flies from Rome to Rome."""
+    for _ in range(5):
+        value = function.value(source, slot, chinese=chinese)
+        if value not in said or value.shown.isdigit():
+            break
+    return value
+
+
 def ask_twice(source: Source, declared: list[Function], *, chinese: bool) -> Asked:
     """Return a question that needs two calls, of one function or of two."""
     able = [one for one in declared if "text" not in one.keys]  # a free text would not end before the second question
@@ -74,7 +85,8 @@ def ask_twice(source: Source, declared: list[Function], *, chinese: bool) -> Ask
         return ask(source, source.choice(declared), chinese=chinese)
     first = source.choice(able)
     if first.family.wording == "weather" and source.chance(0.7):
-        city, city2 = (first.value(source, "city", chinese=chinese) for _ in range(2))
+        city = first.value(source, "city", chinese=chinese)
+        city2 = _other(source, first, "city", (city,), chinese=chinese)
         text = source.ask(section(first, chinese=chinese, more=" two"), city=city.shown, city2=city2.shown)
         return Asked(text, [(first, {"city": city}), (first, {"city": city2})], chinese)
     one = ask(source, first, chinese=chinese)
@@ -179,6 +191,25 @@ def make_two(source: Source) -> Conversation:
     talk = conversation(source, "two calls", ending)
     talk.skill = "other calls" if len(talk.split()[1]) < 2 else talk.skill  # free texts are asked for one at a time
     return talk
+
+
+def make_many(source: Source) -> Conversation:
+    """Return several questions under one declaration, which is most of what a model has to read."""
+
+    def ending(source: Source, declared: list[Function], chinese: bool) -> list[Turn]:
+        turns: list[Turn] = []
+        for _ in range(source.choice((1, 2, 3))):
+            if source.chance(0.15):
+                turns += plain(source, declared).turns
+                continue
+            if source.chance(0.3):
+                asked = ask_twice(source, declared, chinese=chinese)
+            else:
+                asked = ask(source, source.choice(declared), chinese=chinese)
+            turns += asked.called() + asked.answered(source)
+        return turns + ask_twice(source, declared, chinese=chinese).called()
+
+    return conversation(source, "two calls", ending)
 
 
 def make_plain(source: Source) -> Conversation:
