@@ -435,7 +435,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_file_is_converted_inspected_and_served_by_what_it_is(tmp_path: Path) -> None:
     made = tmp_path / "made.gguf"
     assert f"glmserve up --model {made}" in command("convert", str(BUNDLED[MODEL]), str(made)).stdout
-    assert json.loads(command("inspect", str(made), "--json").stdout)["prompts"] == "glm4 dialect"
+    assert json.loads(command("inspect", str(made), "--json").stdout)["gguf"]["prompts"] == "glm4 dialect"
     with Glmserve("serve", "--model", str(made), "--context-length", "128") as server, opened("grpc", server) as face:
         assert "Paris" in face.ask(QUESTION, model="made", temperature=0).text
         with pytest.raises(Refused, match="maximum context length is 128 tokens"):

@@ -462,7 +462,8 @@ def test_inspect_tells_what_applies(chains: Chains) -> None:
         file = chains.folder / f"{template}.gguf"
         shown = subprocess.run([COMMAND, "inspect", file, "--json"], capture_output=True, check=True).stdout
         record = json.loads(shown)
-        assert (record["prompts"], record["tools"], record["reasoning"]) == (prompts, tools, reasoning)
+        said = record["serving"]["capabilities"]
+        assert (record["gguf"]["prompts"], said["tools"], said["reasoning"]) == (prompts, tools, reasoning)
         with grpc.insecure_channel(chains.server.grpc_address) as channel:
             able = ModelServiceStub(channel).GetModel(GetModelRequest(model=template)).model.capabilities
         assert (able.tools, able.reasoning) == (tools, reasoning)

@@ -19,7 +19,7 @@ from glmserve_server.engines.chatglm.engine import ChatGlmEngine, ChatGlmOptions
 from glmserve_server.engines.chatglm.sampling import GREEDY, SamplingDefaults
 from glmserve_server.engines.chatglm.settings import ChatGlmSettings
 from glmserve_server.engines.engine import Engine
-from glmserve_server.engines.llama import cache, ggufheader
+from glmserve_server.engines.llama import cache, ggufparts
 from glmserve_server.engines.llama.batch import Limits
 from glmserve_server.engines.llama.engine import LlamaEngine, LlamaOptions
 from glmserve_server.engines.llama.settings import LlamaSettings
@@ -149,7 +149,7 @@ def _llama(model: LlamaSettings, settings: Settings, cpus: int, budget: Budget) 
         image_hosts=Hosts.of(settings.image_hosts),
     )
     faster = _file_name(model) in REQUANTIZED if model.requantize is None else model.requantize
-    return LlamaEngine(ggufheader.read(cache.as_gguf(_path(model), faster=faster)), options)
+    return LlamaEngine(ggufparts.read(cache.as_gguf(_path(model), faster=faster)), options)
 
 
 def _sampling(model: ChatGlmSettings | LlamaSettings) -> SamplingDefaults | None:

@@ -1,25 +1,29 @@
-"""Gathers a model's card. Knows nothing of terminals and of JSON."""
+"""What is known of a model file. Knows nothing of the formats of files, of terminals and of JSON."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from glmserve.v1.model_pb2 import Capabilities
-from glmserve_server import wiring
-from glmserve_server.bundled import BUNDLED
-from glmserve_server.engines.chatglm import modelfile
-from glmserve_server.engines.chatglm.engine import ChatGlmEngine
-from glmserve_server.engines.chatglm.modelfile import ModelFile, Tensor
-from glmserve_server.engines.settings import ModelSettings
-from glmserve_server.errors import ModelUnavailable
-from glmserve_server.machine import available_cpus, available_memory
-from glmserve_server.plan import Budget, Need, Plan
-from glmserve_server.settings import Settings
+from glmserve_server.plan import Plan
 
 _VISION: Final = ".vision."
 """What the names of a vision tower's tensors have in them."""
+
+
+class Tensor(Protocol):
+    """An array of weights: its shape, outermost dimension first, and its ggml type."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,28 +35,52 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tower:
+    """A vision tower: `image_size` in pixels, and the `tokens` that stand for a picture."""
+
+    layers: int
+    width: int
+    image_size: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """The numbers of the network, as the file says them; None: it does not."""
+
+    layers: int
+    width: int
+    feed_forward: int | None
+    heads: int | None
+    key_value_heads: int | None
+    context_length: int
+    vocabulary: int
+    rotary_base: float | None
+    norm_epsilon: float | None
+    vision: Tower | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """What a GGUF file says of itself, and how it is spoken to."""
+
+    architecture: str
+    """llama.cpp's name of the network."""
+    title: str
+    prompts: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
     """How the server would run a model here."""
 
     context_length: int
-    need: Need
     plan: Plan
+    slots: bool
+    """Whether what the plan calls workers are slots of one process."""
+    memory: dict[str, int]
+    """Bytes, by the keys of the card's JSON."""
     capabilities: Capabilities
-
-    @property
-    def cache(self) -> int:
-        """Bytes of keys and values that each worker holds for a full context."""
-        return self.need.held - modelfile.WORKER_BYTES
-
-    @property
-    def held(self) -> int:
-        """Bytes that the weights and all workers take from the start."""
-        return self.need.shared + self.plan.workers * self.need.held
-
-    @property
-    def peak(self) -> int:
-        """Bytes that they take when every worker reads a prompt that fills the context."""
-        return self.held + self.plan.workers * self.need.peak
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +88,14 @@ class Card:
     """A model file that can be read, and what would become of it. Either `serving` or `refusal` is None."""
 
     name: str
-    model: ModelFile
+    path: Path
+    size: int
+    family: str | None
+    """None: it is none of ours."""
+    tensors: Sequence[Tensor]
+    network: Network
+    words: Words | None
+    """None: it is not a GGUF file."""
     serving: Serving | None
     refusal: str | None
     """Why the server would not take it."""
@@ -68,50 +103,22 @@ class Card:
     @property
     def parameters(self) -> int:
         """The numbers in all tensors."""
-        return _group(self.model.tensors).parameters
+        return _group(self.tensors).parameters
 
     @property
     def matrices(self) -> dict[str, Group]:
         """The tensors of two and more dimensions, by type, the type of most parameters first: the quantisation."""
-        return _by_type(tensor for tensor in self.model.tensors if len(tensor.shape) > 1)
+        return _by_type(tensor for tensor in self.tensors if len(tensor.shape) > 1)
 
     @property
     def vectors(self) -> dict[str, Group]:
         """The tensors of one dimension, norms and biases, by type."""
-        return _by_type(tensor for tensor in self.model.tensors if len(tensor.shape) == 1)
+        return _by_type(tensor for tensor in self.tensors if len(tensor.shape) == 1)
 
     @property
     def vision(self) -> Group:
         """The tensors of the vision tower."""
-        return _group(tensor for tensor in self.model.tensors if _VISION in tensor.name)
-
-
-def card_of(name: str, settings: ModelSettings) -> Card:
-    """The card of a bundled model or a file, as it would be served alone. Raises `ModelUnavailable` when it cannot even
-    be read."""
-    path = BUNDLED.get(name, Path(name))
-    try:
-        engine = wiring.build_engine(settings, Settings(), cpus=available_cpus(), budget=Budget(available_memory))
-    except ModelUnavailable as refusal:
-        return Card(name=name, model=_readable(path, refusal), serving=None, refusal=str(refusal))
-    if not isinstance(engine, ChatGlmEngine):
-        raise ModelUnavailable(f"{name} is an engine that needs no model file")
-    model = modelfile.read(path)
-    serving = Serving(
-        context_length=engine.context_length,
-        need=model.need(engine.context_length),
-        plan=engine.plan,
-        capabilities=engine.capabilities,
-    )
-    return Card(name=name, model=model, serving=serving, refusal=None)
-
-
-def _readable(path: Path, refusal: ModelUnavailable) -> ModelFile:
-    """What can be read of a file that is refused; raises the refusal if that is nothing."""
-    try:
-        return modelfile.read(path)
-    except ModelUnavailable:
-        raise refusal from None
+        return _group(tensor for tensor in self.tensors if _VISION in tensor.name)
 
 
 def _by_type(tensors: Iterable[Tensor]) -> dict[str, Group]:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from glmserve_server.card.card import Card, Group, Serving
 from glmserve_server.card.visible import visible
-from glmserve_server.plan import size_text
+from glmserve_server.plan import counted, size_text
 
 _UNITS: Final = ((10**9, "billion"), (10**6, "million"), (10**3, "thousand"))
 
@@ -48,9 +48,10 @@ def show(card: Card, console: Console) -> None:
 
 
 def _headline(card: Card) -> str:
-    types = list(card.matrices)
+    types = list(card.matrices) or ["no matrices"]
     kind = types[0] if len(types) == 1 else f"mixed ({', '.join(types)})"
-    return f"{card.name}: {card.model.family.title}, {_about(card.parameters)} parameters, {kind}"
+    title = card.family or (card.words and (card.words.title or card.words.architecture))
+    return f"{card.name}: {title}, {_about(card.parameters)} parameters, {kind}"
 
 
 def _sections(card: Card) -> Iterator[tuple[str, Iterator[Row]]]:
@@ -61,38 +62,51 @@ def _sections(card: Card) -> Iterator[tuple[str, Iterator[Row]]]:
 
 
 def _file(card: Card) -> Iterator[Row]:
-    yield "File", str(card.model.path)
-    yield "Size", f"{size_text(card.model.size)} ({card.model.size:,} bytes)"
+    yield "File", str(card.path)
+    yield "Size", f"{size_text(card.size)} ({card.size:,} bytes)"
     yield "Parameters", f"{card.parameters:,}"
     yield "Matrices", _types(card.matrices)
     yield "Norms and biases", _types(card.vectors)
+    if card.words:
+        yield "Prompts", card.words.prompts
 
 
 def _network(card: Card) -> Iterator[Row]:
-    config = card.model.config
-    yield "Layers", f"{config.num_hidden_layers}"
-    yield "Width", f"{config.hidden_size:,}, {config.intermediate_size:,} in the feed-forward"
-    yield "Heads", f"{config.num_attention_heads}, {config.num_key_value_heads} of keys and values"
-    yield "Context length", f"{config.max_length:,} tokens"
-    yield "Vocabulary", f"{config.vocab_size:,} tokens"
-    if config.rope_theta is not None:
-        yield "Rotary base", f"{config.rope_theta:,.0f}"
-    if config.norm_eps is not None:
-        yield "Norm epsilon", f"{config.norm_eps:.3g}"
-    if tower := card.model.vision:
+    network = card.network
+    if card.words:
+        yield "Architecture", card.words.architecture
+    yield "Layers", f"{network.layers}"
+    feed_forward = f", {network.feed_forward:,} in the feed-forward" if network.feed_forward else ""
+    yield "Width", f"{network.width:,}{feed_forward}"
+    if network.heads:
+        yield "Heads", f"{network.heads}, {network.key_value_heads} of keys and values"
+    yield "Context length", f"{network.context_length:,} tokens"
+    yield "Vocabulary", f"{network.vocabulary:,} tokens"
+    if network.rotary_base is not None:
+        yield "Rotary base", f"{network.rotary_base:,.0f}"
+    if network.norm_epsilon is not None:
+        yield "Norm epsilon", f"{network.norm_epsilon:.3g}"
+    if tower := network.vision:
         about = _about(card.vision.parameters)
-        yield "Vision tower", f"{about} parameters, {tower.num_hidden_layers} layers of {tower.hidden_size:,}"
+        yield "Vision tower", f"{about} parameters, {tower.layers} layers of {tower.width:,}"
         yield "A picture", f"{tower.image_size:,} × {tower.image_size:,} pixels, tokens: {tower.tokens:,}"
 
 
 def _serving(serving: Serving) -> Iterator[Row]:
-    need, plan = serving.need, serving.plan
+    plan, size = serving.plan, {key: size_text(value) for key, value in serving.memory.items()}
     yield "Context length", f"{serving.context_length:,} tokens of prompt and answer"
-    yield "Workers", f"{plan.workers} of {plan.threads} thread{'s' * (plan.threads > 1)}"
-    yield "Weights", f"{size_text(need.shared)}, once for all workers"
-    yield "Key-value cache", f"{size_text(serving.cache)} in each worker"
-    yield "A worker", f"{size_text(need.held)}, {size_text(need.held + need.peak)} while it reads the longest prompt"
-    yield "In all", f"{size_text(serving.held)}, {size_text(serving.peak)} at most"
+    if serving.slots:
+        yield "Slots", f"{plan.workers}, in one process of {counted(plan.threads, 'thread')}"
+        yield "Weights", size["weights"]
+        yield "Key-value cache", f"{size['key_value_cache']} in each slot"
+        yield "The process", f"{size['process']} besides"
+        yield "In all", size["total"]
+    else:
+        yield "Workers", f"{plan.workers} of {counted(plan.threads, 'thread')}"
+        yield "Weights", f"{size['weights']}, once for all workers"
+        yield "Key-value cache", f"{size['key_value_cache']} in each worker"
+        yield "A worker", f"{size['worker']}, {size['worker_peak']} while it reads the longest prompt"
+        yield "In all", f"{size['total']}, {size['total_peak']} at most"
     yield "Plan", plan.reason
     able = {title: bool(getattr(serving.capabilities, name)) for name, title in _POWERS.items()}
     choices = f"n up to {serving.capabilities.max_choices}"

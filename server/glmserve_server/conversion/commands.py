@@ -138,7 +138,7 @@ def _write(work: "Work", out: Path, *, force: bool) -> None:
 
 
 def _show(out: Path) -> None:
-    from glmserve_server.card.card import card_of
+    from glmserve_server.card.gather import card_of
     from glmserve_server.card.table import show
     from glmserve_server.engines.chatglm.settings import ChatGlmSettings
 

@@ -2,7 +2,8 @@
 
 The format (ggml's `docs/gguf.md`): "GGUF", uint32 version, uint64 number of tensors, uint64 number of keys, then for
 each key a string, a uint32 type and the value. A string is a uint64 size and its bytes; an array is a uint32 type, a
-uint64 length and its items.
+uint64 length and its items. Then for each tensor its name, a uint32 number of dimensions, these as uint64 from the
+innermost, a uint32 type and the uint64 place of its bytes.
 
 Of arrays only lengths are kept, for a vocabulary has 150 thousand tokens, and of the tokens those that text must not
 become.
@@ -16,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from glmserve_server.engines.llama import ggml
 from glmserve_server.errors import ModelBroken, ModelUnavailable
 
 MAGIC: Final = b"GGUF"
@@ -28,7 +30,9 @@ _SIZE: Final = struct.Struct("<Q")
 _SCALARS: Final = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"
 }  # fmt: skip
+_ALIGNMENT: Final = 32
 _VERSIONS: Final = (2, 3)
+_MOST_DIMENSIONS: Final = 4
 _MOST_KEYS: Final = 1 << 12
 _MOST_ITEMS: Final = 1 << 21
 _MOST_BYTES: Final = 1 << 26
@@ -45,13 +49,24 @@ _LONGEST_SPECIAL: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GgufTensor:
+    """What the file says of one array of weights: its shape, outermost dimension first, its ggml type, and where its
+    bytes end, counted from the first tensor's; those of a type that is unknown are not counted."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GgufHeader:
     """What a file says about itself; of arrays only the length is kept."""
 
     path: Path
     size: int
     """Bytes of the whole file."""
-    tensors: int
+    tensors: tuple[GgufTensor, ...]
     values: dict[str, Value]
     lengths: dict[str, int]
     special: frozenset[str]
@@ -71,6 +86,11 @@ class GgufHeader:
         """The value of `ARCHITECTURE.name`; 0 if it is missing or no whole number."""
         value = self.values.get(f"{self.architecture}.{name}", 0)
         return value if isinstance(value, int) else 0
+
+    def real(self, name: str) -> float | None:
+        """The value of `ARCHITECTURE.name`; None if it is missing or no number."""
+        value = self.values.get(f"{self.architecture}.{name}")
+        return float(value) if isinstance(value, int | float) else None
 
 
 def is_gguf(path: Path) -> bool:
@@ -180,15 +200,35 @@ def _read(path: Path, cursor: _Cursor) -> tuple[GgufHeader, Iterator[bytes]]:
     header = GgufHeader(
         path=path,
         size=cursor.size,
-        tensors=tensors,
+        tensors=tuple(_tensor(cursor) for _ in range(tensors)),
         values=values,
         lengths={name: len(places) - 1 for name, places in arrays.items()},
         special=frozenset(_special(cursor, arrays.get(_TOKENS, ()), arrays.get(_KINDS, ()))),
     )
-    if not header.architecture:
+    if not header.architecture and not header.values.get("split.no"):  # the other parts of a model say only that
         raise _Broken("the file does not say what it is: it has no general.architecture")
+    if (end := _end(header, cursor.place)) > header.size:
+        raise _Broken(f"the file is cut: it has {header.size} bytes of {end}")
     places = pairwise(arrays.get(_TOKENS, ()))
     return header, (cursor.piece(start + _SIZE.size, end) for start, end in places)
+
+
+def _tensor(cursor: _Cursor) -> GgufTensor:
+    name = cursor.string()
+    if (dimensions := cursor.number("<I")) > _MOST_DIMENSIONS:
+        raise _Broken(f"the file is damaged: it claims a tensor of {dimensions} dimensions")
+    shape = tuple(cursor.number("<Q") for _ in range(dimensions))[::-1]
+    number, offset = cursor.number("<I"), cursor.number("<Q")
+    return GgufTensor(name=name, shape=shape, dtype=ggml.name_of(number), end=offset + ggml.size_of(number, shape))
+
+
+def _end(header: GgufHeader, place: int) -> int:
+    """Where the last tensor ends, if the header ends at `place`."""
+    if not header.tensors:
+        return place
+    alignment = header.values.get("general.alignment", _ALIGNMENT)
+    step = alignment if isinstance(alignment, int) and alignment > 0 else _ALIGNMENT
+    return -(-place // step) * step + max(tensor.end for tensor in header.tensors)
 
 
 def _value(cursor: _Cursor, kind: int) -> Value:

@@ -9,7 +9,7 @@ from glmserve_server.plan import Budget, Need, Plan, counted, size_text
 MOST_SLOTS: Final = 8
 _SLOW: Final = 5e9
 """Operations per second and thread; a slow type of matrix on a busy machine of today reaches twice as many."""
-_PROCESS_BYTES: Final = 300_000_000
+PROCESS_BYTES: Final = 300_000_000
 """What the process takes besides: interpreter, library, compute buffers of a step."""
 
 
@@ -29,7 +29,7 @@ def plan(
     Raises `ModelUnavailable` when the memory holds not even one slot.
     """
     weights = header.size + projector
-    need = Need(shared=weights + _PROCESS_BYTES, held=cache_bytes(header, context_length), peak=0)
+    need = Need(shared=weights + PROCESS_BYTES, held=cache_bytes(header, context_length), peak=0)
     memory = budget.free
     fit = (memory - need.shared) // need.held
     if (slots or 1) > fit:

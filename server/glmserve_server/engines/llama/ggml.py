@@ -1,0 +1,25 @@
+"""ggml's types of weights."""
+
+import math
+from typing import Final
+
+TYPES: Final = {
+    0: ("f32", 1, 4), 1: ("f16", 1, 2), 2: ("q4_0", 32, 18), 3: ("q4_1", 32, 20), 6: ("q5_0", 32, 22),
+    7: ("q5_1", 32, 24), 8: ("q8_0", 32, 34), 10: ("q2_k", 256, 84), 11: ("q3_k", 256, 110), 12: ("q4_k", 256, 144),
+    13: ("q5_k", 256, 176), 14: ("q6_k", 256, 210), 16: ("iq2_xxs", 256, 66), 17: ("iq2_xs", 256, 74),
+    18: ("iq3_xxs", 256, 98), 19: ("iq1_s", 256, 50), 20: ("iq4_nl", 32, 18), 21: ("iq3_s", 256, 110),
+    22: ("iq2_s", 256, 82), 23: ("iq4_xs", 256, 136), 29: ("iq1_m", 256, 56), 30: ("bf16", 1, 2),
+    34: ("tq1_0", 256, 54), 35: ("tq2_0", 256, 66), 39: ("mxfp4", 32, 17)
+}  # fmt: skip
+"""By number (`ggml.h`): the name, and how many weights take how many bytes."""
+
+
+def name_of(number: int) -> str:
+    """What people call a type; one that is unknown by its number."""
+    return TYPES[number][0] if number in TYPES else f"type {number}"
+
+
+def size_of(number: int, shape: tuple[int, ...]) -> int:
+    """The bytes of a tensor; 0 for a type that is unknown."""
+    _, block, size = TYPES.get(number, ("", 1, 0))
+    return math.prod(shape) // block * size
