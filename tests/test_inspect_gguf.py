@@ -135,6 +135,34 @@ def test_a_cut_file_is_refused(file: Path, tmp_path: Path, size: int, reason: st
     assert reason in refused(cut)
 
 
+def key(name: str, kind: int, value: bytes) -> bytes:
+    return struct.pack("<Q", len(name)) + name.encode() + struct.pack("<I", kind) + value
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ((), "it has no general.architecture"),
+        ((key("split.no", 2, b"\1\0"),), "it has no general.architecture"),
+        ((key("a", 9, struct.pack("<IQQ", 8, 1, 2**64 - 1)),), "the file is cut or damaged"),
+        ((key("a", 8, struct.pack("<Q", 2**64 - 1)),), "the file is cut or damaged"),
+        ((key("split.count", 2, struct.pack("<H", 1001)),), "a model of 1001 files; at most 1000 are possible"),
+    ],
+)
+def test_an_odd_header_is_refused_in_a_line(tmp_path: Path, keys: tuple[bytes, ...], reason: str) -> None:
+    odd = tmp_path / "odd.gguf"
+    odd.write_bytes(struct.pack("<4sIQQ", b"GGUF", 3, 0, len(keys)) + b"".join(keys))
+    assert reason in refused(odd)
+
+
+def test_numbers_that_are_none_are_not_known(file: Path, tmp_path: Path) -> None:
+    data, name = file.read_bytes(), b"chatglm.rope.freq_base" + struct.pack("<I", 6)
+    place = data.index(name) + len(name)
+    odd = tmp_path / "odd.gguf"
+    odd.write_bytes(data[:place] + struct.pack("<f", math.nan) + data[place + 4 :])
+    assert record(odd)["network"]["rotary_base"] is None
+
+
 def test_a_model_in_parts_is_one_model(file: Path, parts: list[Path]) -> None:
     card, whole = record(parts[0]), record(file)
     assert len(parts) == 3
@@ -151,6 +179,9 @@ def test_a_part_alone_is_refused(parts: list[Path], tmp_path: Path) -> None:
     first = tmp_path / parts[0].name
     shutil.copy(parts[0], first)
     assert parts[1].name in refused(first)
+    shutil.copy(parts[0], tmp_path / parts[1].name)
+    assert f"{parts[1].name}: this is not part 2 of the model" in refused(first)
+    (tmp_path / parts[1].name).unlink()
     renamed = tmp_path / "first.gguf"
     first.rename(renamed)
     assert "must have a name that ends with -00001-of-00003.gguf" in refused(renamed)
@@ -161,12 +192,13 @@ def test_seats_of_the_other_engine_are_wrong_usage(file: Path) -> None:
         done = inspect(name, option, "2")
         assert done.returncode == 2
         assert done.stderr == f"glmserve: {option} is not for {name}, which has {seats}\n"
+    assert "missing.gguf: neither a model file nor" in inspect("missing.gguf", "--slots", "2").stderr
 
 
 def test_types_of_weights_are_those_of_ggml() -> None:
-    for number, (name, block, size) in ggml.TYPES.items():
-        kind = gguf.GGMLQuantizationType(number)
-        assert (name, (block, size)) == (kind.name.lower(), gguf.GGML_QUANT_SIZES[kind])
-        assert ggml.size_of(number, (3, 256)) == math.prod((3, 256)) // block * size
+    assert {
+        kind.value: (kind.name.lower(), *gguf.GGML_QUANT_SIZES[kind]) for kind in gguf.GGMLQuantizationType
+    } == ggml.TYPES
+    assert ggml.size_of(8, (3, 256)) == 3 * 8 * 34
     assert ggml.name_of(99) == "type 99"
     assert ggml.size_of(99, (3, 256)) == 0

@@ -1,6 +1,7 @@
 """The sub-command `inspect`; heavy imports wait until it is called."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,6 +30,7 @@ def inspect(
 
     Exit status: 0 it would be served, 1 it would be refused (the reason is on standard error), 2 wrong usage.
     """
+    from glmserve_server.bundled import BUNDLED
     from glmserve_server.card.visible import visible
     from glmserve_server.configuration.options import loaded_alone
 
@@ -36,7 +38,7 @@ def inspect(
     said = {name: value for name, value in given.items() if value is not None}
     model = loaded_alone(file, said)
     for name, other in (("workers", "slots"), ("slots", "workers")):
-        if name in said and hasattr(model, other):
+        if name in said and hasattr(model, other) and BUNDLED.get(file, Path(file)).is_file():
             typer.secho(f"glmserve: --{name} is not for {visible(file)}, which has {other}", err=True, fg="red")
             raise typer.Exit(2)
     raise typer.Exit(_inspect(file, model, as_json=as_json))

@@ -23,9 +23,9 @@ def card_of(name: str, settings: ModelSettings) -> Card:
     """The card of a bundled model or a file, as it would be served alone. Raises `ModelUnavailable` when it cannot even
     be read."""
     path, engine = BUNDLED.get(name, Path(name)), _engine(settings)
-    if isinstance(engine, ModelUnavailable) and isinstance(settings, LlamaSettings):
-        return gguf.card_of(name, ggufparts.read(path), engine)
-    if isinstance(engine, LlamaEngine):
+    if isinstance(engine, LlamaEngine) or (
+        isinstance(engine, ModelUnavailable) and isinstance(settings, LlamaSettings)
+    ):
         return gguf.card_of(name, ggufparts.read(path), engine)
     if isinstance(engine, ChatGlmEngine | ModelUnavailable):
         return chatglm.card_of(name, path, engine)

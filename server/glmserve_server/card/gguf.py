@@ -4,7 +4,7 @@ from glmserve_server.card.card import Card, Network, Serving, Words
 from glmserve_server.engines.llama.dialect import dialect_of, family_of
 from glmserve_server.engines.llama.engine import LlamaEngine
 from glmserve_server.engines.llama.ggufheader import GgufHeader
-from glmserve_server.engines.llama.slots import PROCESS_BYTES, cache_bytes
+from glmserve_server.engines.llama.slots import need_of
 from glmserve_server.engines.llama.templated import Template
 from glmserve_server.errors import ModelUnavailable
 
@@ -30,12 +30,13 @@ def card_of(name: str, header: GgufHeader, engine: LlamaEngine | ModelUnavailabl
 
 def _network(header: GgufHeader) -> Network:
     heads = header.number("attention.head_count") or None
+    by_layer = f"{header.architecture}.attention.head_count_kv" in header.lengths
     return Network(
         layers=header.number("block_count"),
         width=header.number("embedding_length"),
         feed_forward=header.number("feed_forward_length") or None,
         heads=heads,
-        key_value_heads=header.number("attention.head_count_kv") or heads,
+        key_value_heads=None if by_layer else header.number("attention.head_count_kv") or heads,
         context_length=header.number("context_length"),
         vocabulary=header.vocabulary,
         rotary_base=header.real("rope.freq_base"),
@@ -53,16 +54,16 @@ def _prompts(header: GgufHeader) -> str:
 
 
 def _serving(header: GgufHeader, engine: LlamaEngine) -> Serving:
-    cache = cache_bytes(header, engine.context_length)
+    need = need_of(header, engine.context_length)
     return Serving(
         context_length=engine.context_length,
         plan=engine.plan,
         slots=True,
         memory={
             "weights": header.size,
-            "key_value_cache": cache,
-            "process": PROCESS_BYTES,
-            "total": header.size + PROCESS_BYTES + engine.plan.workers * cache,
+            "key_value_cache": need.held,
+            "process": need.shared - header.size,
+            "total": need.shared + engine.plan.workers * need.held,
         },
         capabilities=engine.capabilities,
     )

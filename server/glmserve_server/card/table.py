@@ -79,7 +79,7 @@ def _network(card: Card) -> Iterator[Row]:
     feed_forward = f", {network.feed_forward:,} in the feed-forward" if network.feed_forward else ""
     yield "Width", f"{network.width:,}{feed_forward}"
     if network.heads:
-        yield "Heads", f"{network.heads}, {network.key_value_heads} of keys and values"
+        yield "Heads", f"{network.heads}, {network.key_value_heads or 'not the same number'} of keys and values"
     yield "Context length", f"{network.context_length:,} tokens"
     yield "Vocabulary", f"{network.vocabulary:,} tokens"
     if network.rotary_base is not None:

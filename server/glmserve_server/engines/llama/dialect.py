@@ -40,7 +40,7 @@ def dialect_of(header: GgufHeader) -> Dialect | None:
     try:
         tokenizer = base64.b64decode(str(header.values[TOKENIZER_KEY]), validate=True)
         return dialect_for(family, tokenizer, _config(header))
-    except (KeyError, ValueError, binascii.Error) as error:
+    except (KeyError, ValueError, OverflowError, binascii.Error) as error:
         raise ModelBroken(f"{header.path}: the tokenizer is damaged: {error}") from None
 
 

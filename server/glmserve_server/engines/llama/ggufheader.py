@@ -9,6 +9,7 @@ Of arrays only lengths are kept, for a vocabulary has 150 thousand tokens, and o
 become.
 """
 
+import math
 import struct
 from array import array
 from collections.abc import Iterator, Sequence
@@ -35,6 +36,7 @@ _VERSIONS: Final = (2, 3)
 _MOST_DIMENSIONS: Final = 4
 _MOST_KEYS: Final = 1 << 12
 _MOST_ITEMS: Final = 1 << 21
+_MOST_TENSORS: Final = 1 << 16
 _MOST_BYTES: Final = 1 << 26
 _BLOCK: Final = 1 << 24
 """Bytes that are read at a time."""
@@ -88,9 +90,9 @@ class GgufHeader:
         return value if isinstance(value, int) else 0
 
     def real(self, name: str) -> float | None:
-        """The value of `ARCHITECTURE.name`; None if it is missing or no number."""
+        """The value of `ARCHITECTURE.name`; None if it is missing or no finite number."""
         value = self.values.get(f"{self.architecture}.{name}")
-        return float(value) if isinstance(value, int | float) else None
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def is_gguf(path: Path) -> bool:
@@ -165,6 +167,7 @@ class _Cursor:
             if len(self._data) < (text := self.place + _SIZE.size):
                 self._load(text)
             self.place = text + _SIZE.unpack_from(self._data, self.place)[0]
+            self._check(self.place)
             places.append(self.place)
         self._load(self.place)
         return places
@@ -173,9 +176,12 @@ class _Cursor:
         """What was passed over."""
         return self._data[start:end]
 
-    def _load(self, end: int) -> None:
+    def _check(self, end: int) -> None:
         if end > (most := min(self.size, _MOST_BYTES)):
             raise _Broken(f"the file is cut or damaged: its header goes beyond byte {most}")
+
+    def _load(self, end: int) -> None:
+        self._check(end)
         while len(self._data) < end:
             if not (block := self._file.read(_BLOCK)):
                 raise _Broken(f"the file is cut: it ends at byte {len(self._data)}")
@@ -188,7 +194,7 @@ def _read(path: Path, cursor: _Cursor) -> tuple[GgufHeader, Iterator[bytes]]:
         raise _Broken(f"not a GGUF file: it begins with {magic!r}, not with {MAGIC!r}")
     if (version := cursor.number("<I")) not in _VERSIONS:
         raise _Broken(f"version {version} of GGUF is unknown")
-    tensors = cursor.count(_MOST_ITEMS, "tensors")
+    tensors = cursor.count(_MOST_TENSORS, "tensors")
     values: dict[str, Value] = {}
     arrays: dict[str, Sequence[int]] = {}
     for _ in range(cursor.count(_MOST_KEYS, "keys")):
@@ -205,8 +211,6 @@ def _read(path: Path, cursor: _Cursor) -> tuple[GgufHeader, Iterator[bytes]]:
         lengths={name: len(places) - 1 for name, places in arrays.items()},
         special=frozenset(_special(cursor, arrays.get(_TOKENS, ()), arrays.get(_KINDS, ()))),
     )
-    if not header.architecture and not header.values.get("split.no"):  # the other parts of a model say only that
-        raise _Broken("the file does not say what it is: it has no general.architecture")
     if (end := _end(header, cursor.place)) > header.size:
         raise _Broken(f"the file is cut: it has {header.size} bytes of {end}")
     places = pairwise(arrays.get(_TOKENS, ()))

@@ -9,7 +9,7 @@ from glmserve_server.plan import Budget, Need, Plan, counted, size_text
 MOST_SLOTS: Final = 8
 _SLOW: Final = 5e9
 """Operations per second and thread; a slow type of matrix on a busy machine of today reaches twice as many."""
-PROCESS_BYTES: Final = 300_000_000
+_PROCESS_BYTES: Final = 300_000_000
 """What the process takes besides: interpreter, library, compute buffers of a step."""
 
 
@@ -28,8 +28,7 @@ def plan(
 
     Raises `ModelUnavailable` when the memory holds not even one slot.
     """
-    weights = header.size + projector
-    need = Need(shared=weights + PROCESS_BYTES, held=cache_bytes(header, context_length), peak=0)
+    weights, need = header.size + projector, need_of(header, context_length, projector=projector)
     memory = budget.free
     fit = (memory - need.shared) // need.held
     if (slots or 1) > fit:
@@ -55,7 +54,12 @@ def step_seconds(header: GgufHeader, *, threads: int, batch: int) -> float:
     return 2 * 2 * header.size * batch / (threads * _SLOW)
 
 
-def cache_bytes(header: GgufHeader, context_length: int) -> int:
+def need_of(header: GgufHeader, context_length: int, *, projector: int = 0) -> Need:
+    """The memory that a model takes; a slot is what other engines call a worker."""
+    return Need(shared=header.size + projector + _PROCESS_BYTES, held=_cache_bytes(header, context_length), peak=0)
+
+
+def _cache_bytes(header: GgufHeader, context_length: int) -> int:
     """A slot's keys and values, in float16."""
     heads = max(1, header.number("attention.head_count"))
     width = header.number("attention.key_length") or header.number("embedding_length") // heads
