@@ -179,7 +179,8 @@ def test_a_raw_prompt_has_log_probabilities_too(client: openai.OpenAI) -> None:
 
 
 def test_raw_prompts_go_on_alike_with_both_engines(batched: Glmserve, server: Glmserve, way: Way) -> None:
-    prompts: list[str | list[int]] = ["1 + 1 =", "Paris is", "I am", [1]]
+    """From what the model knows by heart; elsewhere it is at a loss, and the last bits of a sum decide."""
+    prompts: list[str | list[int]] = ["Once upon a time there was a little", "The opposite of big is", "Paris is", [1]]
     with way(batched) as ours, way(server) as theirs:
         for prompt in prompts:
             one, other = (face.complete(prompt, **GREEDY, max_completion_tokens=12) for face in (ours, theirs))
