@@ -18,10 +18,10 @@ for module in ("chatglm_cpp", "PIL"):
         pytest.skip(f"left out: the model files of the families, which need {module}", allow_module_level=True)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models"))
-from tiny_families import container, files, glm1, picture_network, pictures, prompts, vision, vocabularies  # noqa: E402
-from tiny_families.container import DataType, Family  # noqa: E402
+from tiny_families import files, glm1, picture_network, pictures, prompts, vision, vocabularies  # noqa: E402
 from tiny_families.served import Served, ServedVocabulary  # noqa: E402
-from tiny_glm import bpe  # noqa: E402
+from tiny_glm import bpe, container  # noqa: E402
+from tiny_glm.container import DataType, Family  # noqa: E402
 from tiny_glm.conversation import Turn  # noqa: E402
 from tiny_glm.network import Network, Shape  # noqa: E402
 from tiny_glm.served import use_one_thread  # noqa: E402

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ if importlib.util.find_spec("chatglm_cpp") is None:
     pytest.skip("left out: the export of model files, which needs chatglm-cpp to read them", allow_module_level=True)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models"))
-from tiny_glm import bpe, tools  # noqa: E402
+from tiny_glm import base, bpe, tools  # noqa: E402
+from tiny_glm.container import DataType  # noqa: E402
 from tiny_glm.conversation import Turn  # noqa: E402
-from tiny_glm.export import DataType, export  # noqa: E402
+from tiny_glm.export import export  # noqa: E402
+from tiny_glm.grow import grow  # noqa: E402
 from tiny_glm.network import Network, Shape  # noqa: E402
 from tiny_glm.served import ServedModel, use_one_thread  # noqa: E402
 
@@ -90,6 +93,26 @@ def test_a_smaller_file_loads_and_answers(tmp_path: Path, tokenizer: bpe.Tokeniz
     tokens = model.generate(tokenizer.prompt(TALK), limit=10)
     assert len(tokens) == 10
     assert all(0 <= token < SHAPES[0].vocabulary for token in tokens)
+
+
+@pytest.mark.parametrize("data_type", [DataType.F32, DataType.F16, DataType.Q8_0], ids=str)
+def test_a_file_read_back_is_written_the_same(tmp_path: Path, tokenizer: bpe.Tokenizer, data_type: DataType) -> None:
+    first, second = tmp_path / "first.bin", tmp_path / "second.bin"
+    export(random_network(SHAPES[0]), tokenizer, first, data_type)
+    start = base.load(first)
+    export(start.network, start.tokenizer, second, data_type)
+    assert second.read_bytes() == first.read_bytes()
+
+
+def test_a_grown_network_knows_what_the_file_knew(tmp_path: Path, tokenizer: bpe.Tokenizer) -> None:
+    shape = replace(SHAPES[1], vocabulary=tokenizer.rows)
+    network, file, grown = random_network(shape), tmp_path / "model.bin", tmp_path / "grown.pt"
+    export(network, tokenizer, file, DataType.F32)
+    grow(file, grown, replace(shape, layers=5, kv_heads=4))
+    larger = base.load(grown).network.eval()
+    assert larger.parameter_count() > network.parameter_count()
+    prompt = tokenizer.prompt(TALK)
+    assert greedy_in_pytorch(larger, prompt, 20) == greedy_in_pytorch(network, prompt, 20)
 
 
 def test_the_served_tokenizer_writes_the_same_prompts(tmp_path: Path, tokenizer: bpe.Tokenizer) -> None:

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from . import base
+from tiny_glm.served import FILE
 
 CHECKPOINTS = Path("build/families")
 STEPS = ("train", "export", "evaluate")
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     top = argparse.ArgumentParser(prog="tiny_families", description="Make small model files of the other GLM families.")
     top.add_argument("family", choices=("all", "glm4v", "chatglm3", "chatglm2", "chatglm"))
-    top.add_argument("--base", type=Path, default=base.FILE, help="the GLM-4 file or checkpoint to begin from")
+    top.add_argument("--base", type=Path, default=FILE, help="the GLM-4 file or checkpoint to begin from")
     top.add_argument("--minutes", type=float, default=0.0, help="end each training after so many at the latest")
     top.add_argument("--do", nargs="+", choices=STEPS, default=STEPS, help="only some of the steps")
     top.add_argument("--count", type=int, default=40, help="questions per kind or skill in the evaluation")

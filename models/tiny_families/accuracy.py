@@ -8,11 +8,11 @@ from pathlib import Path
 
 from tiny_glm import corpus
 from tiny_glm.bpe import Tokenizer
+from tiny_glm.container import Family as Number
+from tiny_glm.container import read
 from tiny_glm.conversation import Conversation, Source, Turn
 
 from . import picture_talk
-from .container import Family as Number
-from .container import read
 from .families import Family
 from .pictures import draw, subject
 from .served import Served, ServedVocabulary

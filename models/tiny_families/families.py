@@ -9,15 +9,16 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from tiny_glm import base
 from tiny_glm.bpe import Tokenizer
+from tiny_glm.container import DataType
+from tiny_glm.container import Family as Number
 from tiny_glm.conversation import Conversation, Source, Turn
 from tiny_glm.network import Network
 from tiny_glm.network import Shape as TextShape
 from torch import Tensor, nn
 
-from . import base, files, prompts, talks, tool_talk, vocabularies
-from .container import DataType
-from .container import Family as Number
+from . import files, prompts, talks, tool_talk, vocabularies
 from .glm1 import Glm1Network, Shape
 from .training import Course, Sample, batches, loss, optimizers, run
 from .vocabularies import Vocabulary

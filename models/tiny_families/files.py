@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-from tiny_glm.export import config_record, tensor_names
+from tiny_glm.container import DataType, Family, write
+from tiny_glm.export import config_record, tensor_names, weights
 from tiny_glm.network import Network
 from tiny_glm.network import Shape as TextShape
-from torch import nn
 
-from .container import DataType, Family, Stored, write
 from .glm1 import Glm1Network
 from .vocabularies import Vocabulary
 
 END_OF_TEXT = 2  # </s>
-
-
-def weights(network: nn.Module, names: Iterator[tuple[str, str]], data_type: DataType) -> Iterator[Stored]:
-    """Yield the tensors by (name in the file, name in the network): matrices in the data type, the rest in float32."""
-    values = {name: value.detach().float().numpy() for name, value in network.state_dict().items()}
-    for name, ours in names:
-        yield Stored(name, values[ours], data_type if values[ours].ndim == 2 else DataType.F32)
 
 
 def write_glm2(path: Path, family: Family, network: Network, vocabulary: Vocabulary, data_type: DataType) -> None:

@@ -11,22 +11,23 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
-from tiny_glm import corpus
+from tiny_glm import base, corpus
 from tiny_glm.bpe import Tokenizer
+from tiny_glm.container import DataType
 from tiny_glm.conversation import Conversation, Source, Turn
 from tiny_glm.network import Network, Shape
+from tiny_glm.served import FILE as TEXT_FILE
 from tiny_glm.skills import system_prompt
 from torch import Tensor
 
-from . import base, picture_talk
-from .container import DataType
+from . import picture_talk
 from .picture_network import PictureNetwork, write_glm4v
 from .pictures import Subject, subject
 from .tower_training import TowerRecipe, drawn, train_tower
 from .training import Course, Sample, batches, loss, optimizers, run
 from .vision import MARKS, Tower, VisionShape
 
-FILE = base.FILE.with_name("tiny-glm4v.bin")
+FILE = TEXT_FILE.with_name("tiny-glm4v.bin")
 
 
 @dataclass(frozen=True)

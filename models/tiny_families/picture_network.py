@@ -10,13 +10,12 @@ from pathlib import Path
 
 import torch
 from tiny_glm.bpe import Tokenizer
-from tiny_glm.export import config_record, tensor_names
+from tiny_glm.container import DataType, Family, Stored, write
+from tiny_glm.export import config_record, tensor_names, weights
 from tiny_glm.network import Attention as TextAttention
 from tiny_glm.network import Network, rotate
 from torch import Tensor, nn
 
-from .container import DataType, Family, Stored, write
-from .files import weights
 from .vision import MARKS, Tower
 
 HALF = {"transformer.vision.patch_embedding.cls_embedding", "transformer.vision.boi", "transformer.vision.eoi"}
@@ -82,7 +81,7 @@ def write_glm4v(path: Path, network: PictureNetwork, tokenizer: Tokenizer, data_
     records += network.vision.shape.record(data_type)
     names = [(f"transformer.vision.{name}", f"vision.{name}") for name in network.vision.state_dict()]
     names += [(name, f"text.{ours}") for name, ours in tensor_names(network.text.shape)]
-    tensors = (_as_the_library_wants(one) for one in weights(network, iter(names), data_type))
+    tensors = (_as_the_library_wants(one) for one in weights(network, names, data_type))
     write(path, Family.GLM4V, records, tokenizer.to_text().encode(), tensors)
 
 

@@ -12,9 +12,8 @@ import struct
 from dataclasses import dataclass
 
 import torch
+from tiny_glm.container import DataType
 from torch import Tensor, nn
-
-from .container import DataType
 
 MEAN = (0.48145466, 0.45782750, 0.40821073)
 DEVIATION = (0.26862954, 0.26130258, 0.27577711)

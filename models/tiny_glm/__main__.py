@@ -6,8 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
+from .served import FILE
+
 CHECKPOINT = Path("build/tiny-glm4.pt")
-MODEL_FILE = Path(__file__).resolve().parents[2] / "server/glmserve_server/embedded/tiny-glm4.bin"
 
 
 def chosen(args: argparse.Namespace) -> dict:
@@ -17,7 +18,7 @@ def chosen(args: argparse.Namespace) -> dict:
 
 
 def run_grow(args: argparse.Namespace) -> None:
-    """Write a larger checkpoint from an older one."""
+    """Write a checkpoint from an older one or from a model file, larger where the network has grown since."""
     from . import grow
     from .network import Shape
 
@@ -82,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="tiny_glm", description="Make the embedded demonstration model.")
     commands = top.add_subparsers(dest="command", required=True)
     for run, text in (
-        (run_grow, "start from an older, smaller checkpoint: write the one that train continues"),
+        (run_grow, "start from an older checkpoint or a model file: write the checkpoint that train continues"),
         (run_train, "train to a checkpoint; an unfinished one is continued"),
         (run_export, "write the model file"),
         (run_evaluate, "measure the model file"),
@@ -91,9 +92,9 @@ def parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(run.__name__.removeprefix("run_"), help=text)
         command.set_defaults(run=run)
-        command.add_argument("--file", type=Path, default=MODEL_FILE, help="the model file (default: the embedded one)")
+        command.add_argument("--file", type=Path, default=FILE, help="the model file (default: the embedded one)")
         if run is run_grow:
-            command.add_argument("old", type=Path, help="the older checkpoint")
+            command.add_argument("old", type=Path, help="the older checkpoint, or a model file")
         if run in (run_grow, run_train, run_export, run_all):
             command.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
         if run in (run_train, run_all):

@@ -30,9 +30,10 @@ MIX: tuple[tuple[Maker, float], ...] = (
     (tool_calls.make_weather, 8),
 )
 DRILLS: tuple[tuple[Maker, float], ...] = (
-    (counting.make_hard, 10),
-    (memory.make_other_untold, 3),
-    (system_prompt.make_hard, 30),
+    (counting.make_hard, 16),
+    (memory.make_other_untold, 4),
+    (repeat.make, 10),
+    (system_prompt.make_hard, 80),
     (tool_calls.make_many, 30),
 )
 """More of what is learned slowest, for training alone."""

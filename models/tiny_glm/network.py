@@ -20,9 +20,9 @@ class Shape:
 
     vocabulary: int = 2560
     hidden: int = 192
-    layers: int = 8
+    layers: int = 10
     heads: int = 6
-    kv_heads: int = 2
+    kv_heads: int = 6
     feed_forward: int = 512
     context: int = 2048
     rope_theta: float = 10000.0

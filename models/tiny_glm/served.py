@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .conversation import Turn
 
+FILE = Path(__file__).resolve().parents[2] / "server/glmserve_server/embedded/tiny-glm4.bin"
 # The order of GLM-4's special tokens after the last rank; <|endoftext|> is the first.
 SYSTEM, USER, ASSISTANT, OBSERVATION = 6, 7, 8, 9
 

@@ -25,9 +25,9 @@ def load(name: str) -> dict[str, tuple[str, ...]]:
 
 
 def trained() -> str:
-    """Return all wordings of all files that are not held out, without their slots."""
+    """Return all wordings of all files that are not held out, with line breaks for their slots."""
     lines = (line for file in sorted(FOLDER.glob("*.txt")) for line in file.read_text(encoding="utf-8").splitlines())
-    return re.sub(r"\{[^}]*\}", " ", "\n".join(line for line in lines if not line.startswith(("*", "## "))))
+    return re.sub(r"\{[^}]*\}|\\n", "\n", "\n".join(line for line in lines if not line.startswith(("*", "## "))))
 
 
 def words(text: str) -> list[str]:

@@ -143,6 +143,26 @@ COMMON = sorted(set(re.findall(r"[A-Za-z']{2,}", wordings.trained().lower())) - 
 """The words of the wordings, to be copied like any other."""
 
 
+def _runs(pattern: str, held_out: re.Pattern) -> list[str]:
+    """Return the parts of wordings between marks that have two words or characters, and no value that is held out."""
+    runs = dict.fromkeys(run for line in wordings.trained().splitlines() for run in re.findall(pattern, line))
+    return [run for run in runs if not held_out.search(run)]
+
+
+RUNS = _runs(r"[A-Za-z']+(?: [A-Za-z']+)+", re.compile(rf"(?i)\b({'|'.join(map(re.escape, sorted(HELD_OUT)))})\b"))
+CHINESE_RUNS = _runs(
+    "[\u4e00-\u9fff]{2,}", re.compile("|".join(value for text in CHINESE_LISTS for value in text.held_out))
+)
+
+
+def span(rng: random.Random, *, chinese: bool = False) -> str:
+    """Return up to five words, or characters, that stand together in a wording: text that nobody means, to be copied."""
+    run = rng.choice(CHINESE_RUNS) if chinese else rng.choice(RUNS).split(" ")
+    count = min(len(run), rng.choice((1, 2, 2, 3, 3, 4, 5)))
+    at = rng.randint(0, len(run) - count)
+    return run[at : at + count] if chinese else " ".join(run[at : at + count])
+
+
 def odd_word(rng: random.Random, *, capital: bool | None = None) -> str:
     """Return a pronounceable word that is in no list: syllables, or halves of two words."""
     if rng.random() < 0.5:

@@ -119,12 +119,17 @@ def how_many(source: Source, *, chinese: bool) -> tuple[str, str]:
     """Count one to seven things that the user lists."""
     number = source.rng.randint(1, 7)
     values = words.CHINESE_THINGS if chinese else source.choice((words.THINGS, words.ANIMALS, words.COLOURS))
-    listed = [source.value(values) for _ in range(number)]
+    odd = not source.new_values and source.chance(0.4)
+    listed = [_odd_thing(source, chinese=chinese) if odd else source.value(values) for _ in range(number)]
     if source.chance(0.3):
         listed = source.rng.choices(listed[:3], k=number)  # the same things more than once
     if chinese:
         return source.ask(HOW_MANY_ZH, x="、".join(listed)), f"一共有 {number} 个。"
     return source.ask(HOW_MANY, x=", ".join(listed)), "There is 1." if number == 1 else f"There are {number}."
+
+
+def _odd_thing(source: Source, *, chinese: bool) -> str:
+    return words.odd_chinese(source.rng) if chinese else words.odd_phrase(source.rng, capital=False)
 
 
 def bigger(source: Source, *, chinese: bool) -> tuple[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from .. import wordings, words
 from ..conversation import Conversation, Source
 
@@ -62,7 +64,7 @@ def jumble(source: Source) -> str:
         lambda: words.odd_word(rng),
         lambda: words.odd_word(rng),
         lambda: rng.choice(words.COMMON),
-        lambda: rng.choice(words.COMMON),
+        lambda: words.span(rng),
         lambda: source.value(words.NAMES),
         lambda: source.value(words.THINGS),
         lambda: source.value(words.CITIES),
@@ -88,7 +90,8 @@ def make(source: Source) -> Conversation:
     """Return one request to say something and the thing said."""
     roll = source.rng.random()
     if roll < 0.25:
-        text = words.odd_chinese(source.rng) if source.chance(0.2) else chinese_text(source)
+        odd = source.choice((words.odd_chinese, partial(words.span, chinese=True)))
+        text = odd(source.rng) if source.chance(0.3) else chinese_text(source)
         return Conversation.exchange("repeat", source.ask(EXACT_ZH, x=text), text)
     if roll < 0.48:
         text = english_text(source)

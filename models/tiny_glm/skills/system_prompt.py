@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import wordings, words
-from ..conversation import Conversation, Source, Turn, Words
+from ..conversation import Conversation, Source, Turn, Words, bare
 from . import counting, facts, identity, memory, repeat, smalltalk, unknown
 
 WORDINGS = wordings.load("system_prompt")
@@ -58,7 +58,7 @@ def make(source: Source) -> Conversation:
 
 def make_hard(source: Source) -> Conversation:
     """Return a conversation of the kinds that are learned slowest."""
-    return source.choice((prefix, suffix, suffix, persona))(source)
+    return source.choice((*(prefix, language, persona) * 2, *(suffix, short) * 3))(source)
 
 
 def earlier(source: Source) -> int:
@@ -125,7 +125,8 @@ def _marked(
     chinese = source.chance(0.25)
     mark = source.value(marks_zh if chinese else marks)
     known = marks_zh if chinese else marks
-    while not source.new_values and (mark in known.held_out or (mark in known.train and source.chance(0.65))):
+    kept_out = {bare(one) for one in known.held_out}
+    while not source.new_values and (bare(mark) in kept_out or (mark in known.train and source.chance(0.75))):
         mark = odd_mark(source, mark, chinese=chinese)
     system = source.say(phrases_zh if chinese else phrases, x=mark)
     turns = [Turn("system", system)]
@@ -156,6 +157,11 @@ def _signed(source: Source) -> str:
 
 def _plain_words(source: Source) -> str:
     text = " ".join(source.choice(source.choice((words.PARTS, words.COMMON))) for _ in range(source.rng.randint(1, 5)))
+    return text.upper() if source.chance(0.1) else text[:1].upper() + text[1:] if source.chance(0.6) else text
+
+
+def _span(source: Source) -> str:
+    text = words.span(source.rng)
     return text.upper() if source.chance(0.1) else text[:1].upper() + text[1:] if source.chance(0.6) else text
 
 
@@ -198,8 +204,13 @@ ODD_MARKS = (
     repeat.english_text,
     *(_plain_words, _odd) * 3,
     *(_joined, _sound) * 2,
+    *(_span,) * 6,
 )
-ODD_MARKS_ZH = (lambda source: words.odd_chinese(source.rng), _characters) * 2 + (repeat.chinese_text,)
+ODD_MARKS_ZH = (
+    *(lambda source: words.odd_chinese(source.rng), _characters) * 2,
+    repeat.chinese_text,
+    *(lambda source: words.span(source.rng, chinese=True),) * 3,
+)
 
 
 def prefix(source: Source) -> Conversation:

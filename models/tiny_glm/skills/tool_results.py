@@ -77,6 +77,7 @@ KEYS = Words(
     "result value answer output total price status name time date count id info data state score type level size found rate owner next message address number",
     pinned="title text length amount code response content summary year month city country phone email colour weight height label limit balance points room line track reply reason currency unit speed winner first last best sum product difference average minimum maximum",
 )
+COMMON = [word for word in words.COMMON if word not in KEYS.held_out and "'" not in word]
 STATUS = ("ok", "success", "done", "sent", "true", "OK", "finished", "accepted")
 
 
@@ -163,15 +164,21 @@ def anything(source: Source, function: Function, *, chinese: bool) -> tuple[str,
         key = source.value(KEYS)
         if not content and function.noun and not is_chinese(function.noun):
             key = function.noun.replace(" ", "_")
-        elif source.chance(0.3):
-            key = words.odd_word(source.rng, capital=False)
-            key = f"{key}_{source.choice(words.COMMON)}" if source.chance(0.2) else key
+        elif source.chance(0.3 if source.new_values else 0.5):
+            key = _odd_key(source)
         content[key] = _value(source, chinese=chinese)
     if chinese:
         return _dump(source, content), "，".join(f"{key} 是 {_shown(value)}" for key, value in content.items()) + "。"
     parts = [f"the {key} is {_shown(value)}" for key, value in content.items()]
     text = " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
     return _dump(source, content), f"{text[:1].upper()}{text[1:]}."
+
+
+def _odd_key(source: Source) -> str:
+    """Return an invented word or, in training, a common one that is no key under test; now and then two words."""
+    odd = source.new_values or source.chance(0.4)
+    key = words.odd_word(source.rng, capital=False) if odd else source.choice(COMMON)
+    return f"{key}_{source.choice(COMMON)}" if source.chance(0.2) else key
 
 
 def _value(source: Source, *, chinese: bool) -> object:

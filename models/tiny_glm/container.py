@@ -1,7 +1,9 @@
 """Writes and reads chatglm.cpp model files of any family.
 
-The layout is that of chatglm.cpp 0.4.2 (``chatglm_cpp/convert.py`` there), as ``tiny_glm/export.py`` describes it:
-"ggml", the family's number, the config record, for GLM-4V the vision record, the tokenizer, the tensors.
+The layout is that of chatglm.cpp 0.4.2 (``chatglm_cpp/convert.py`` there): magic ``ggml``, the family's number, a config
+record of version 2, for GLM-4V the vision record, the length and text of the tokenizer file, then the tensors. A tensor
+is the length of its name, the name, the number of dimensions, the dimensions, the data type, padding to 16 bytes, and
+the data. All numbers are little-endian 32-bit.
 """
 
 from __future__ import annotations
@@ -14,14 +16,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from tiny_glm.export import ALIGNMENT, BLOCK, MAGIC, quantize_q8_0
 
+MAGIC = b"ggml"
+ALIGNMENT = 16
+BLOCK = 32
 CONFIG = struct.Struct("<13i")  # only read; norm eps and rotary base are floats in the places 7 and 9
 VISION_RECORD = 44
 
 
 class DataType(IntEnum):
-    """The ggml types that are written here."""
+    """How matrices are stored; norms and biases are always float32."""
 
     F32 = 0
     F16 = 1
@@ -56,6 +60,15 @@ class Contents:
     config: tuple[int | float, ...]
     tokenizer: bytes
     tensors: dict[str, np.ndarray]
+
+
+def quantize_q8_0(matrix: np.ndarray) -> np.ndarray:
+    """Return ggml q8_0 bytes: per 32 values of a row a float16 scale and 32 int8 values."""
+    blocks = matrix.astype(np.float32).reshape(-1, BLOCK)
+    scale = (np.abs(blocks).max(axis=1, keepdims=True) / 127).astype(np.float16)
+    divisor = np.where(scale > 0, scale, 1).astype(np.float32)
+    values = np.clip(np.rint(blocks / divisor), -127, 127).astype(np.int8)
+    return np.concatenate((scale.view(np.uint8), values.view(np.uint8)), axis=1)
 
 
 def quantize_q4_0(matrix: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The start of every training here: the network and the tokenizer of the embedded GLM-4 model."""
+"""What a training begins from: the network and the tokenizer of a GLM-4 file, or of a checkpoint."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tiny_glm import bpe, train
-from tiny_glm.export import tensor_names
-from tiny_glm.network import Network, Shape
 
-from . import container
-
-FILE = Path(__file__).resolve().parents[2] / "server/glmserve_server/embedded/tiny-glm4.bin"
+from . import bpe, container, train
+from .export import tensor_names
+from .network import Network, Shape
+from .served import FILE
 
 
 @dataclass(frozen=True)
