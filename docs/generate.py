@@ -26,7 +26,9 @@ DESCRIPTION: Final = "gateway/glmserve_gateway/envoy/openapi.json"
 
 ENGINES: Final[Mapping[str, tuple[Capabilities, ...]]] = {
     "chatglm": (chatglm.capabilities(images=True, tools=True), chatglm.capabilities(images=False, tools=False)),
-    "llama": tuple(llama.capabilities(images=able, tools=able, reasoning=able, prompts=able) for able in (True, False)),
+    "llama": tuple(
+        llama.capabilities(images=able, tools=able, strict=able, reasoning=able, prompts=able) for able in (True, False)
+    ),
     "upstream": (EVERYTHING,),
     "Zhipu": (zhipu.capabilities("glm-4.5v"), zhipu.capabilities("glm-4.6")),
     "scripted": (ScriptedEngine.capabilities,),

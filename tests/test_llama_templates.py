@@ -398,9 +398,11 @@ def test_what_a_template_cannot_show_is_refused(face: Face, chains: Chains) -> N
     with pytest.raises(Refused, match="cannot give tools"):
         face.ask(ASKED, **chains.saying("raising", TEXT, tools=TOOLS))
     strict = {"type": "function", "function": {**WEATHER["function"], "strict": True}}
-    with pytest.raises(Refused, match="not held to all") as refused:
+    with pytest.raises(Refused, match="cannot give arguments held to a JSON Schema") as refused:
         face.ask(ASKED, **chains.saying("tagged", TEXT, tools=[strict]))
     assert refused.value.param == "tools[0].function.strict"
+    untold = face.ask(ASKED, **chains.saying("tagged", TEXT, tools=[strict], tool_choice="none"))
+    assert untold.text == TEXT
 
 
 def test_a_prompt_is_counted_as_it_is_read(face: Face, chains: Chains) -> None:
@@ -457,13 +459,14 @@ def test_a_model_that_thinks_first_does_so_from_the_prompt_on(face: Face, chains
 
 
 def test_inspect_tells_what_applies(chains: Chains) -> None:
-    expected = {"tagged": ("its own chat template", True, True), "metadata": ("glm4 dialect", True, False)}
-    for template, (prompts, tools, reasoning) in expected.items():
+    expected = {"tagged": ("its own chat template", True, True, False), "metadata": ("glm4 dialect", True, False, True)}
+    for template, (prompts, *can) in expected.items():
         file = chains.folder / f"{template}.gguf"
         shown = subprocess.run([COMMAND, "inspect", file, "--json"], capture_output=True, check=True).stdout
         record = json.loads(shown)
         said = record["serving"]["capabilities"]
-        assert (record["gguf"]["prompts"], said["tools"], said["reasoning"]) == (prompts, tools, reasoning)
+        assert record["gguf"]["prompts"] == prompts
+        assert [said["tools"], said["reasoning"], said["strict_tools"]] == can
         with grpc.insecure_channel(chains.server.grpc_address) as channel:
             able = ModelServiceStub(channel).GetModel(GetModelRequest(model=template)).model.capabilities
-        assert (able.tools, able.reasoning) == (tools, reasoning)
+        assert [able.tools, able.reasoning, able.strict_tools] == can

@@ -140,6 +140,8 @@ def test_without_tools_everything_is_text(face: Face) -> None:
     said = 'get_weather\n{"city": "Paris"}'
     assert answers(face, model="call").text == said
     assert answers(face, model="call", tools=[WEATHER], tool_choice="none").text == said
+    strict = {"type": "function", "function": {**WEATHER["function"], "strict": True}}
+    assert answers(face, model="call", tools=[strict], tool_choice="none").text == said
 
 
 def test_text_before_a_call_is_kept(face: Face) -> None:

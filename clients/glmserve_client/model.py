@@ -25,6 +25,7 @@ class Capabilities:
     prompts: bool = False
     sampling: bool = False
     parallel_tool_calls: bool = False
+    strict_tools: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

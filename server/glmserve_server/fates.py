@@ -43,7 +43,8 @@ def _image(request: ChatCompletionRequest) -> str | None:
 
 
 def _strict_tool(request: ChatCompletionRequest) -> str | None:
-    return next((f"tools[{i}].function.strict" for i, tool in enumerate(request.tools) if tool.function.strict), None)
+    tools = request.tools if _uses_tools(request) else ()
+    return next((f"tools[{i}].function.strict" for i, tool in enumerate(tools) if tool.function.strict), None)
 
 
 def _uses_tools(request: ChatCompletionRequest) -> bool:
@@ -69,7 +70,7 @@ PARAMETERS: Final = (
     Parameter(field="tools", needs="tools", asks=_uses_tools, requirement="tools"),
     Parameter(
         field="tools[].function.strict",
-        needs="json_schema",
+        needs="strict_tools",
         asks=_strict_tool,
         requirement="arguments held to a JSON Schema",
     ),

@@ -235,6 +235,7 @@ class Capabilities(_message.Message):
     PROMPTS_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
     PARALLEL_TOOL_CALLS_FIELD_NUMBER: _builtins.int
+    STRICT_TOOLS_FIELD_NUMBER: _builtins.int
     images: _builtins.bool
     """Messages may hold images."""
     tools: _builtins.bool
@@ -271,6 +272,8 @@ class Capabilities(_message.Message):
     """Answers are drawn: `temperature` and `top_p` are honoured."""
     parallel_tool_calls: _builtins.bool
     """`parallel_tool_calls` false is honoured."""
+    strict_tools: _builtins.bool
+    """The arguments of a call can be held to the schema of a function that is `strict`."""
     def __init__(
         self,
         *,
@@ -292,10 +295,11 @@ class Capabilities(_message.Message):
         prompts: _builtins.bool = ...,
         sampling: _builtins.bool = ...,
         parallel_tool_calls: _builtins.bool = ...,
+        strict_tools: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ignore_eos", b"ignore_eos", "images", b"images", "json_object", b"json_object", "json_schema", b"json_schema", "logit_bias", b"logit_bias", "logprobs", b"logprobs", "max_choices", b"max_choices", "min_p", b"min_p", "parallel_tool_calls", b"parallel_tool_calls", "penalties", b"penalties", "prompts", b"prompts", "reasoning", b"reasoning", "repetition_penalty", b"repetition_penalty", "sampling", b"sampling", "seed", b"seed", "tool_choice_required", b"tool_choice_required", "tools", b"tools", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ignore_eos", b"ignore_eos", "images", b"images", "json_object", b"json_object", "json_schema", b"json_schema", "logit_bias", b"logit_bias", "logprobs", b"logprobs", "max_choices", b"max_choices", "min_p", b"min_p", "parallel_tool_calls", b"parallel_tool_calls", "penalties", b"penalties", "prompts", b"prompts", "reasoning", b"reasoning", "repetition_penalty", b"repetition_penalty", "sampling", b"sampling", "seed", b"seed", "strict_tools", b"strict_tools", "tool_choice_required", b"tool_choice_required", "tools", b"tools", "top_k", b"top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -247,16 +247,18 @@ def _sight(options: LlamaOptions) -> Sight:
 def capabilities_of(template: templated.Template, dialect: Dialect | None, *, images: bool = False) -> Capabilities:
     """What the model of a file can do; `images`: with a projector."""
     if dialect is not None:
-        return capabilities(images=False, tools=dialect.tools, reasoning=False, prompts=True)
-    return capabilities(images=images, tools=template.tools, reasoning=template.reasoning, prompts=False)
+        strict = dialect.tools and dialect.json_calls
+        return capabilities(images=False, tools=dialect.tools, strict=strict, reasoning=False, prompts=True)
+    return capabilities(images=images, tools=template.tools, strict=False, reasoning=template.reasoning, prompts=False)
 
 
-def capabilities(*, images: bool, tools: bool, reasoning: bool, prompts: bool) -> Capabilities:
+def capabilities(*, images: bool, tools: bool, strict: bool, reasoning: bool, prompts: bool) -> Capabilities:
     """What models of this engine can do; tools and thoughts are by the chat template, if it is not one of ours."""
     return Capabilities(
         images=images,
         tools=tools,
         tool_choice_required=tools,
+        strict_tools=strict,
         parallel_tool_calls=tools,
         reasoning=reasoning,
         logprobs=True,

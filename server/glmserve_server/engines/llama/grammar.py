@@ -20,7 +20,7 @@ def grammar_of(request: ChatCompletionRequest, *, json_calls: bool) -> dict[str,
     `json_calls`: arguments are written as JSON in these words, and not as Python.
     """
     toolbox = Toolbox.of(request)
-    _check_strict(request, toolbox, json_calls=json_calls)
+    _check_strict(request, toolbox)
     schema = response_schema(request)
     if toolbox.required:
         return _calls(toolbox) if json_calls else _names(toolbox)
@@ -67,14 +67,12 @@ def _fault(schema: dict[str, Any]) -> str | None:
     return schemas.fault(schema) if schema.get("type", "object") == "object" else "arguments are an object"
 
 
-def _check_strict(request: ChatCompletionRequest, toolbox: Toolbox, *, json_calls: bool) -> None:
+def _check_strict(request: ChatCompletionRequest, toolbox: Toolbox) -> None:
     """Only a call that the answer begins with can be held to a schema."""
     for index, tool in enumerate(request.tools):
         function, field = tool.function, f"tools[{index}].function.strict"
         if not function.strict or not toolbox:
             continue
-        if not json_calls:
-            raise Unsupported(f"{field}: this model writes arguments as Python, which no schema can hold", field=field)
         if toolbox.required != (function.name,):
             raise Unsupported(
                 f"{field}: this model's calls are strict only if tool_choice names the function", field=field

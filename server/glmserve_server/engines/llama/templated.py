@@ -55,7 +55,6 @@ _OURS: Final = (
 """What of OpenAI's JSON is said otherwise."""
 
 _LOGPROBS: Final = "logprobs: this model gives no log probabilities"
-_NOT_STRICT: Final = "this model's calls are not held to all that a JSON Schema can say"
 
 _TEMPLATE_KEY: Final = "tokenizer.chat_template"
 
@@ -124,10 +123,7 @@ class Template:
     def _tool(self, tool: dict[str, Any], places: Mapping[str, str]) -> dict[str, Any]:
         if tool["type"] != "function":
             raise Unsupported(f"tools: this model knows functions only, not {tool['type']}", field="tools")
-        field = places[tool["function"]["name"]]
-        if tool["function"].get("strict"):
-            raise Unsupported(f"{field}.strict: {_NOT_STRICT}", field=f"{field}.strict")
-        return self._special.tool(tool, field)
+        return self._special.tool(tool, places[tool["function"]["name"]])
 
 
 def _with_objects(message: dict[str, Any], field: str) -> dict[str, Any]:
