@@ -91,7 +91,9 @@ def test_the_memory_adds_up(file: Path) -> None:
     memory = serving["memory"]
     assert (serving["slots"], serving["threads"], serving["context_length"]) == (3, 1, 512)
     assert memory["weights"] == file.stat().st_size
-    assert memory["key_value_cache"] == 2 * 2 * 8 * 2 * 32 * 512
+    network = record(file)["network"]
+    head = network["width"] // network["heads"]
+    assert memory["key_value_cache"] == 2 * 2 * network["layers"] * network["key_value_heads"] * head * 512
     assert memory["total"] == memory["weights"] + memory["process"] + 3 * memory["key_value_cache"]
     assert serving["capabilities"]["json_schema"]
 
@@ -100,8 +102,9 @@ def test_people_see_the_same_in_a_terminal(file: Path) -> None:
     done = inspect(file, "--slots", "3")
     assert max(map(len, done.stdout.splitlines())) <= 80
     card = {name: value.strip() for name, value in re.findall(r"^  (\S.*?)  +(\S.*)$", done.stdout, re.MULTILINE)}
-    assert card["Matrices"] == "34 of q8_0"
-    assert card["Heads"] == "6, 2 of keys and values"
+    network = record(file)["network"]
+    assert card["Matrices"] == f"{4 * network['layers'] + 2} of q8_0"
+    assert card["Heads"] == f"{network['heads']}, {network['key_value_heads']} of keys and values"
     assert card["Prompts"] == "glm4 dialect"
     assert card["Slots"].startswith("3, in one process of ")
     assert "JSON Schemas" in done.stdout.split("Can do")[1].split("Cannot do")[0]
@@ -144,6 +147,10 @@ def key(name: str, kind: int, value: bytes) -> bytes:
     [
         ((), "it has no general.architecture"),
         ((key("split.no", 2, b"\1\0"),), "it has no general.architecture"),
+        (
+            (key("general.architecture", 8, struct.pack("<Q", 7) + b"chatglm"),),
+            "no language model: the file has no weights called token_embd.weight",
+        ),
         ((key("a", 9, struct.pack("<IQQ", 8, 1, 2**64 - 1)),), "the file is cut or damaged"),
         ((key("a", 8, struct.pack("<Q", 2**64 - 1)),), "the file is cut or damaged"),
         ((key("split.count", 2, struct.pack("<H", 1001)),), "a model of 1001 files; at most 1000 are possible"),

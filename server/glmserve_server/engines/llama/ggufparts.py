@@ -12,6 +12,8 @@ from glmserve_server.engines.llama.ggufheader import GgufHeader, Value
 from glmserve_server.errors import ModelBroken, ModelUnavailable
 
 _MOST_PARTS: Final = 1000
+_EMBEDDING: Final = "token_embd.weight"
+"""What every language model has, and neither a vocabulary alone nor a projector."""
 
 
 def read(path: Path) -> GgufHeader:
@@ -23,6 +25,8 @@ def read(path: Path) -> GgufHeader:
         header = _joined(header, count)
     if not header.architecture:
         raise ModelBroken(f"{path}: the file does not say what it is: it has no general.architecture")
+    if all(tensor.name != _EMBEDDING for tensor in header.tensors):
+        raise ModelBroken(f"{path}: no language model: the file has no weights called {_EMBEDDING}")
     return header
 
 
