@@ -140,7 +140,7 @@ def test_without_tools_everything_is_text(face: Face) -> None:
     said = 'get_weather\n{"city": "Paris"}'
     assert answers(face, model="call").text == said
     assert answers(face, model="call", tools=[WEATHER], tool_choice="none").text == said
-    strict = {"type": "function", "function": {**WEATHER["function"], "strict": True}}
+    strict = {"type": "function", "function": {"name": "get_weather", "parameters": CITY, "strict": True}}
     assert answers(face, model="call", tools=[strict], tool_choice="none").text == said
 
 
