@@ -14,6 +14,9 @@ from functools import cache
 
 from .noise import roughen, vary
 
+BLANK = "\ue000"
+"""A value that training fills with tokens; the character is for private use, so no text has it."""
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -97,7 +100,8 @@ class Source:
     """Random choices of one conversation, restricted to one side of the split.
 
     ``slips`` is the share of English questions with a typing mistake. ``functions`` are ``any`` in training, which makes names up as well; ``known``, with names as programs
-    have them and training knows them; or ``new``, with names that training does not have.
+    have them and training knows them; or ``new``, with names that training does not have. With ``blanks`` a value may be
+    a :data:`BLANK`.
     """
 
     def __init__(
@@ -108,12 +112,14 @@ class Source:
         new_wording: bool = False,
         functions: str = "any",
         slips: float = 0.15,
+        blanks: bool = False,
     ) -> None:
         self.rng = rng
         self.new_values = new_values
         self.new_wording = new_wording
         self.functions = functions
         self.slips = slips
+        self.blanks = blanks
 
     def chance(self, probability: float) -> bool:
         """Return True with the given probability."""
@@ -153,4 +159,4 @@ class Source:
 
     def trained(self) -> Source:
         """Return a source for the parts of a test conversation that are not under test."""
-        return Source(self.rng, slips=self.slips)
+        return Source(self.rng, slips=self.slips, blanks=self.blanks)

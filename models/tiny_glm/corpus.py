@@ -68,9 +68,9 @@ def unrelated(source: Source) -> list[Turn]:
     return turns
 
 
-def stream(seed: int):
+def stream(seed: int, *, blanks: bool = False):
     """Yield training conversations without end; the seed decides all of them."""
-    source = Source(random.Random(seed))
+    source = Source(random.Random(seed), blanks=blanks)
     while True:
         yield draw(source)
 

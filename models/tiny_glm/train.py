@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy
 from . import bpe, corpus, tools
 from .muon import Muon
 from .network import Network, Shape
+from .seldom import Seldom
 
 # Ids (batch, length); then, of the positions that count in the loss: where in the flat batch, target id, weight.
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -62,12 +63,12 @@ def batches(tokenizer: bpe.Tokenizer, recipe: Recipe, *, rank: int, short: bool,
     """Yield batches; conversations of similar length share one."""
     longest = recipe.short_length if short else recipe.length
     seed = (recipe.seed * 1000 + rank * 10 + short) * 1_000_003 + start
-    talks = corpus.stream(seed)
+    talks, seldom = corpus.stream(seed, blanks=True), Seldom(tokenizer, seed)
     order = torch.Generator().manual_seed(seed)
     while True:
         pool = []
         while len(pool) < 1024:
-            ids, weights = tokenizer.sample(next(talks).turns, recipe.read_weight)
+            ids, weights = seldom.fill(*tokenizer.sample(next(talks).turns, recipe.read_weight))
             if len(ids) <= longest:
                 pool.append((ids, weights))
         pool.sort(key=lambda one: len(one[0]))

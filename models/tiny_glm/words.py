@@ -6,7 +6,7 @@ import random
 import re
 
 from . import wordings
-from .conversation import Words
+from .conversation import BLANK, Source, Words
 
 NAMES = Words(
     """Alice Carol David Emma Frank Grace Henry Ivan Julia Kevin Laura Mark Nina Oscar Paula Quentin Rosa Sam Tina Ursula Victor
@@ -36,7 +36,7 @@ CITIES = Words(
 )
 CHINESE_CITIES = Words(
     "上海 广州 深圳 杭州 成都 南京 武汉 西安 重庆 天津 苏州 青岛 大连 厦门 长沙 昆明 哈尔滨 沈阳 济南 福州 合肥 郑州 贵阳 兰州 海口 拉萨 香港 澳门 台北 东京 巴黎 伦敦",
-    pinned="北京",
+    pinned="北京 石家庄 太原 长春 南昌 南宁 银川 西宁 乌鲁木齐 呼和浩特 宁波 无锡 温州 珠海 桂林 洛阳 扬州 三亚 大理 莫斯科 纽约",
 )
 COLOURS = Words(
     "red|yellow|orange|purple|pink|brown|black|white|grey|silver|gold|turquoise|violet|light blue|dark green|navy|beige|crimson|olive|lime",
@@ -155,8 +155,11 @@ CHINESE_RUNS = _runs(
 )
 
 
-def span(rng: random.Random, *, chinese: bool = False) -> str:
+def span(source: Source, *, chinese: bool = False) -> str:
     """Return up to five words, or characters, that stand together in a wording: text that nobody means, to be copied."""
+    rng = source.rng
+    if source.blanks and source.chance(0.7):
+        return BLANK
     run = rng.choice(CHINESE_RUNS) if chinese else rng.choice(RUNS).split(" ")
     count = min(len(run), rng.choice((1, 2, 2, 3, 3, 4, 5)))
     at = rng.randint(0, len(run) - count)

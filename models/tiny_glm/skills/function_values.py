@@ -94,14 +94,14 @@ def _task(source: Source, chinese: bool) -> str:
 
 def _sentence(source: Source, chinese: bool) -> str:
     if not source.new_values and source.chance(0.25):
-        return words.span(source.rng, chinese=chinese)
+        return words.span(source, chinese=chinese)
     return (repeat.chinese_text(source) if chinese else repeat.english_text(source)).rstrip("?!.")
 
 
 def _topic(source: Source, chinese: bool) -> str:
     kind = source.rng.random()
     if not source.new_values and source.chance(0.2):
-        return words.span(source.rng, chinese=chinese)
+        return words.span(source, chinese=chinese)
     if chinese:
         return source.value(unknown.TOPICS_ZH) if kind < 0.5 else words.odd_chinese(source.rng)
     if kind < 0.4:
@@ -133,7 +133,7 @@ def anything(source: Source, chinese: bool) -> str:
     if source.chance(0.2):
         return str(source.rng.randint(0, 9999))
     if not source.new_values and source.chance(0.2):
-        return words.span(source.rng, chinese=chinese)
+        return words.span(source, chinese=chinese)
     lists = (words.THINGS, words.NAMES, words.CITIES)
     if chinese:
         lists = (words.CHINESE_THINGS, words.CHINESE_NAMES, words.CHINESE_CITIES)

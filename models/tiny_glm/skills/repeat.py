@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from .. import wordings, words
 from ..conversation import Conversation, Source
 
@@ -64,7 +62,7 @@ def jumble(source: Source) -> str:
         lambda: words.odd_word(rng),
         lambda: words.odd_word(rng),
         lambda: rng.choice(words.COMMON),
-        lambda: words.span(rng),
+        lambda: words.span(source),
         lambda: source.value(words.NAMES),
         lambda: source.value(words.THINGS),
         lambda: source.value(words.CITIES),
@@ -80,6 +78,11 @@ def jumble(source: Source) -> str:
     return text + rng.choice(("", "", "", "", "!", ".", "?", " 😀", " 🎉"))
 
 
+def odd_chinese(source: Source) -> str:
+    """Return characters that seldom stand together, or part of a wording."""
+    return words.odd_chinese(source.rng) if source.chance(0.5) else words.span(source, chinese=True)
+
+
 def sentence_case(text: str) -> str:
     """Return the text with a capital first letter and a full stop where it has no end mark."""
     text = text[:1].upper() + text[1:]
@@ -90,8 +93,7 @@ def make(source: Source) -> Conversation:
     """Return one request to say something and the thing said."""
     roll = source.rng.random()
     if roll < 0.25:
-        odd = source.choice((words.odd_chinese, partial(words.span, chinese=True)))
-        text = odd(source.rng) if source.chance(0.3) else chinese_text(source)
+        text = odd_chinese(source) if source.chance(0.3) else chinese_text(source)
         return Conversation.exchange("repeat", source.ask(EXACT_ZH, x=text), text)
     if roll < 0.48:
         text = english_text(source)

@@ -161,7 +161,7 @@ def _plain_words(source: Source) -> str:
 
 
 def _span(source: Source) -> str:
-    text = words.span(source.rng)
+    text = words.span(source)
     return text.upper() if source.chance(0.1) else text[:1].upper() + text[1:] if source.chance(0.6) else text
 
 
@@ -209,7 +209,7 @@ ODD_MARKS = (
 ODD_MARKS_ZH = (
     *(lambda source: words.odd_chinese(source.rng), _characters) * 2,
     repeat.chinese_text,
-    *(lambda source: words.span(source.rng, chinese=True),) * 3,
+    *(lambda source: words.span(source, chinese=True),) * 3,
 )
 
 
