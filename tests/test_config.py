@@ -394,8 +394,9 @@ def test_the_example_has_every_key_and_can_be_used() -> None:
 
 def test_the_example_without_its_signs_of_comments_is_a_configuration(tmp_path: Path) -> None:
     text = re.sub(r"^#(?=\S)", "", example(), flags=re.MULTILINE)
-    text = text.replace("/run/secrets/upstream", str(tmp_path / "key"))
-    (tmp_path / "key").write_text("k")
+    text = text.replace("/run/secrets", str(tmp_path))
+    for name in ("glmserve", "upstream"):
+        (tmp_path / name).write_text("k")
     path = tmp_path / "all.toml"
     path.write_text(text)
     configuration = loaded(path)

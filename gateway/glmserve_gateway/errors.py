@@ -118,7 +118,7 @@ class OpenAIError:
     body: bytes
     """The error object as JSON, in ASCII, at most `MAX_ERROR_BYTES`."""
     headers: tuple[tuple[str, str], ...]
-    """`retry-after` and `x-should-retry`, where they say something."""
+    """`retry-after`, `x-should-retry` and `www-authenticate`, where they say something."""
 
     @property
     def details(self) -> str:
@@ -179,6 +179,8 @@ def _field(status: status_pb2.Status) -> str | None:
 
 
 def _headers(status: status_pb2.Status, wording: Wording) -> Iterator[tuple[str, str]]:
+    if wording.http_status == 401:
+        yield "www-authenticate", "Bearer"  # HTTP demands it (https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1)
     retry = _detail(status, error_details_pb2.RetryInfo())
     if retry is None or not wording.retry:
         yield "x-should-retry", "false"

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import grpc
 from google.api.httpbody_pb2 import HttpBody
+from google.rpc import status_pb2
 from typing_extensions import override
 
 from glmserve.v1 import chat_pb2, openai_pb2, openai_pb2_grpc, token_pb2
@@ -33,6 +34,14 @@ TIME_METADATA = "openai-processing-ms"
 
 _LARGE_BODY = 64 * 1024
 """From here on a body is parsed in a thread: pictures and many values take longer than the event loop may wait."""
+
+_SERVICE = openai_pb2.DESCRIPTOR.services_by_name["OpenAIService"].full_name
+_FACES = {
+    "CreateDbgptChatCompletion": DBGPT,
+    "CreateZhipuChatCompletion": ZHIPU,
+    "CreateCompletion": COMPLETIONS,
+}
+"""Those of the methods that have another one than OpenAI's."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 T = TypeVar("T")
@@ -180,6 +189,17 @@ class OpenAIServicer(openai_pb2_grpc.OpenAIServiceServicer):
         if status.code == grpc.StatusCode.INTERNAL.value[0]:
             logger.error("unforeseen error", exc_info=error)
         return face.error(status, call.names if call else None)
+
+
+def worded(method: str, status: status_pb2.Status) -> tuple[tuple[str, str], ...]:
+    """The trailing metadata of a call that failed outside of the servicer; none, if it is no call of its service.
+
+    `method` is a full name, such as `glmserve.v1.OpenAIService/ListModels`.
+    """
+    service, _, name = method.partition("/")
+    if service != _SERVICE:
+        return ()
+    return _FACES.get(name, OPENAI).error(status, None).trailers
 
 
 async def _parse(read: Callable[[bytes], T], request: HttpBody) -> T:

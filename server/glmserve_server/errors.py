@@ -6,6 +6,7 @@
     │   └── ContextLengthExceeded
     ├── Unimplemented            the server that runs the model has no such method
     ├── ModelNotFound
+    ├── InvalidApiKey
     ├── QueueFull
     ├── DeadlineExceeded
     ├── WorkerDied
@@ -68,6 +69,10 @@ class ModelNotFound(ServeError):
     """There is no model of that name."""
 
 
+class InvalidApiKey(ServeError):
+    """The call brings no key, or one that the server does not have."""
+
+
 class QueueFull(ServeError):
     """Too many requests wait for this model already."""
 
@@ -110,6 +115,7 @@ _WIRE: Final[dict[type[ServeError], tuple[grpc.StatusCode, error_pb2.ErrorReason
     ContextLengthExceeded: (grpc.StatusCode.INVALID_ARGUMENT, error_pb2.ERROR_REASON_CONTEXT_LENGTH_EXCEEDED),
     Unimplemented: (grpc.StatusCode.UNIMPLEMENTED, error_pb2.ERROR_REASON_UNSUPPORTED),
     ModelNotFound: (grpc.StatusCode.NOT_FOUND, error_pb2.ERROR_REASON_MODEL_NOT_FOUND),
+    InvalidApiKey: (grpc.StatusCode.UNAUTHENTICATED, error_pb2.ERROR_REASON_INVALID_API_KEY),
     QueueFull: (grpc.StatusCode.RESOURCE_EXHAUSTED, error_pb2.ERROR_REASON_QUEUE_FULL),
     DeadlineExceeded: (grpc.StatusCode.DEADLINE_EXCEEDED, error_pb2.ERROR_REASON_DEADLINE_EXCEEDED),
     WorkerDied: (grpc.StatusCode.UNAVAILABLE, error_pb2.ERROR_REASON_WORKER_DIED),

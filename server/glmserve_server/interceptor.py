@@ -1,4 +1,4 @@
-"""The one interceptor around all RPCs: request ids, errors to status, and a log line per call."""
+"""The one interceptor around all RPCs: request ids, keys, errors to status, and a log line per call."""
 
 from __future__ import annotations  # the stubs make generic what grpc does not
 
@@ -10,17 +10,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import grpc
+from google.rpc import status_pb2
 from grpc_status import rpc_status
 from typing_extensions import override
 
 from glmserve_server import calls
 from glmserve_server.calls import Call
 from glmserve_server.errors import DeadlineExceeded, ServeError, status_of
+from glmserve_server.keys import Keys
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Metadata = tuple[tuple[str, str], ...]
 
 _ABORT_SECONDS: Final = 5.0
 _REQUEST_ID: Final = "x-request-id"
+_KEY: Final = "authorization"
 
 logger = logging.getLogger("glmserve.calls")
 
@@ -28,11 +32,14 @@ logger = logging.getLogger("glmserve.calls")
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Handlers are coroutines (unary) or async generators (streams), which are closed as soon as the caller leaves.
 
-    A caller who takes nothing of a stream for `stall_limit` seconds is given up.
+    A caller who takes nothing of a stream for `stall_limit` seconds is given up. `keys` says who is let in. `worded`
+    gives the trailing metadata that a status has, beside its own, for the callers of a method.
     """
 
-    def __init__(self, *, stall_limit: float) -> None:
+    def __init__(self, *, stall_limit: float, keys: Keys, worded: Callable[[str, status_pb2.Status], Metadata]) -> None:
         self._stall_limit = stall_limit
+        self._keys = keys
+        self._worded = worded
         self.running = 0
         """How many calls are being answered."""
         self._idle = asyncio.Event()
@@ -62,7 +69,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _unary(self, name: str, handler: Callable[[Any, Context], Awaitable[Any]]) -> Any:
         async def call(request: Any, context: Context) -> Any:
-            async with self._counted(), _observed(name, context):
+            async with self._counted(), self._observed(name, context):
                 return await handler(request, context)
 
         return _released(call)
@@ -72,7 +79,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             # Written here and not by gRPC, so that a cancelled call closes the generator at once.
             async with (
                 self._counted(),
-                _observed(name, context),
+                self._observed(name, context),
                 contextlib.aclosing(handler(request, context)) as responses,
             ):
                 await _Writing(context, self._stall_limit).write_all(responses)
@@ -87,6 +94,42 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         finally:
             self.running -= 1
             self._idle.set()
+
+    @contextlib.asynccontextmanager
+    async def _observed(self, name: str, context: Context) -> AsyncIterator[None]:
+        metadata = dict(context.invocation_metadata() or ())
+        call = calls.begin(name, _text(metadata.get(_REQUEST_ID)), _caller(metadata, context.peer()))
+        context.set_trailing_metadata(((_REQUEST_ID, call.request_id),))
+        try:
+            self._keys.check(_text(metadata.get(_KEY)))
+            yield
+        except asyncio.CancelledError:
+            logger.info(call.line("CANCELLED"))
+            raise
+        except grpc.aio.AbortError:
+            logger.info(call.line(grpc_name(context.code())))
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever it is, the caller gets a status and the log the reason)
+            await self._abort(error, call, context)
+        else:
+            logger.info(call.line("OK"))
+
+    async def _abort(self, error: Exception, call: Call, context: Context) -> None:
+        rich = status_of(error)
+        status = rpc_status.to_status(rich)
+        line = call.line(grpc_name(status.code))
+        if isinstance(error, ServeError):
+            logger.info("%s: %s", line, error)
+        else:
+            logger.error("%s", line, exc_info=error)
+        try:
+            async with asyncio.timeout(_ABORT_SECONDS):
+                # The metadata of an abort replace those that were set before.
+                worded = self._worded(call.method, rich)
+                metadata = (*status.trailing_metadata, *worded, (_REQUEST_ID, call.request_id))
+                await context.abort(status.code, status.details, metadata)
+        except TimeoutError:
+            raise asyncio.CancelledError from None  # the caller does not even take that
 
 
 def _released(call: Callable[[Any, Context], Awaitable[Any]]) -> Any:
@@ -148,41 +191,6 @@ class _Writing:
             self._timer = self._loop.call_at(due, self._look)
 
 
-@contextlib.asynccontextmanager
-async def _observed(name: str, context: Context) -> AsyncIterator[None]:
-    metadata = dict(context.invocation_metadata() or ())
-    call = calls.begin(name, _text(metadata.get(_REQUEST_ID)), _caller(metadata, context.peer()))
-    context.set_trailing_metadata(((_REQUEST_ID, call.request_id),))
-    try:
-        yield
-    except asyncio.CancelledError:
-        logger.info(call.line("CANCELLED"))
-        raise
-    except grpc.aio.AbortError:
-        logger.info(call.line(grpc_name(context.code())))
-        raise
-    except Exception as error:  # noqa: BLE001 (whatever it is, the caller gets a status and the log the reason)
-        await _abort(error, call, context)
-    else:
-        logger.info(call.line("OK"))
-
-
-async def _abort(error: Exception, call: Call, context: Context) -> None:
-    status = rpc_status.to_status(status_of(error))
-    line = call.line(grpc_name(status.code))
-    if isinstance(error, ServeError):
-        logger.info("%s: %s", line, error)
-    else:
-        logger.error("%s", line, exc_info=error)
-    try:
-        async with asyncio.timeout(_ABORT_SECONDS):
-            # The metadata of an abort replace those that were set before.
-            metadata = (*status.trailing_metadata, (_REQUEST_ID, call.request_id))
-            await context.abort(status.code, status.details, metadata)
-    except TimeoutError:
-        raise asyncio.CancelledError from None  # the caller does not even take that
-
-
 def grpc_name(code: object) -> str:
     """The name of a status code, which grpc.aio gives as an enum or as a number."""
     if isinstance(code, int):
@@ -192,7 +200,7 @@ def grpc_name(code: object) -> str:
 
 def _caller(metadata: dict[str, str | bytes], peer: str) -> str:
     """The key that a call brings, else the address that it comes from, without its port."""
-    if key := _text(metadata.get("authorization")):
+    if key := _text(metadata.get(_KEY)):
         return key
     if forwarded := _text(metadata.get("x-forwarded-for")):  # the last address is the one that Envoy has seen
         return forwarded.rpartition(",")[2].strip()

@@ -53,14 +53,14 @@ class Server:
         progress: Callable[[Entry, float], None],
         cut_short: Callable[[], None],
         max_body_mib: int,
-        stall_limit: float,
+        calls: CallInterceptor,
         drain_delay: float,
         grace: float,
     ) -> None:
         """`services`: the full name of each and what adds it. `progress`: see `Catalogue.start`. `drain_delay`: seconds
         in which calls are still taken when health says NOT_SERVING already. `grace`: seconds that calls have to end
-        after that; then `cut_short` makes them end with an error. `stall_limit`: seconds that a caller may take
-        nothing. `max_body_mib`: the edge's limit for the body of a request.
+        after that; then `cut_short` makes them end with an error. `max_body_mib`: the edge's limit for the body of a
+        request.
 
         Raises `AddressInUse`.
         """
@@ -71,7 +71,7 @@ class Server:
         self._health = health.aio.HealthServicer()
         self._draining = False
         self._names = [name for name, _ in services]
-        self._calls = CallInterceptor(stall_limit=stall_limit)
+        self._calls = calls
         self._cut_short = cut_short
         largest = ("grpc.max_receive_message_length", (max_body_mib + _BEYOND_LIMIT) * 2**20)
         self._server = grpc.aio.server(interceptors=[self._calls], options=(*_OPTIONS, largest))

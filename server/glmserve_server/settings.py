@@ -36,6 +36,14 @@ class Settings:
     port: int = key(8080, "Port of OpenAI's API, for glmserve up; 0 picks a free one.", low=0, high=65535)
     grpc_port: int = key(50051, "Port of the gRPC server; 0 picks a free one.", low=0, high=65535)
     stall_limit: float = key(60.0, "Seconds that a reader may take nothing of an answer.", low=0.1, high=86400)
+    api_key_file: Path | None = key(
+        None,
+        "File with the API keys, one in a line; every call must bring one of them.",
+        unset="no key is asked for",
+        example='"/run/secrets/glmserve"',
+    )
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    """Those of `api_key_file`: printable ASCII without spaces."""
     image_hosts: tuple[str, ...] = key(
         (),
         "A host that images may be fetched from, if its addresses are public; * for all. HOST:PORT: also in a private "

@@ -11,7 +11,7 @@ from glmserve.v1 import chat_pb2_grpc, model_pb2_grpc, openai_pb2_grpc, token_pb
 from glmserve_gateway.envoy import Envoy
 from glmserve_gateway.envoy import EnvoyError as EdgeError
 from glmserve_gateway.ready import write_ready_file
-from glmserve_gateway.service import OpenAIServicer
+from glmserve_gateway.service import OpenAIServicer, worded
 from glmserve_server.bundled import BUNDLED, EMBEDDED, REQUANTIZED
 from glmserve_server.catalogue import Catalogue, Entry
 from glmserve_server.chat import Chat
@@ -29,6 +29,8 @@ from glmserve_server.engines.upstream.engine import UpstreamEngine
 from glmserve_server.engines.upstream.options import UpstreamOptions
 from glmserve_server.errors import ModelUnavailable
 from glmserve_server.images.hosts import Hosts
+from glmserve_server.interceptor import CallInterceptor
+from glmserve_server.keys import Keys
 from glmserve_server.machine import available_cpus, available_memory
 from glmserve_server.plan import Budget, divided
 from glmserve_server.server import Server
@@ -58,7 +60,7 @@ def build_server(settings: Settings, progress: Callable[[Entry, float], None]) -
         progress=progress,
         cut_short=chat.cut_short,
         max_body_mib=settings.edge.max_body,
-        stall_limit=settings.stall_limit,
+        calls=CallInterceptor(stall_limit=settings.stall_limit, keys=Keys(settings.api_keys), worded=worded),
         drain_delay=settings.drain_delay,
         grace=settings.grace,
     )

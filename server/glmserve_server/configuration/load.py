@@ -20,6 +20,7 @@ from glmserve_server.configuration.schema import (
     unknown_section_key,
     unknown_server_key,
 )
+from glmserve_server.configuration.secret import read_keys
 from glmserve_server.settings import Settings
 
 DEFAULT_FILE: Final = Path("glmserve.toml")
@@ -55,12 +56,21 @@ def load(flags: Layer, environment: Mapping[str, str], config: Path | None = Non
         server |= {f"{section}.{name}": found for name, found in said.items()}
         checks = checked(said, keys_of(cls), partial(unknown_section_key, section), faults)
         values[section] = made(cls, checks, said, section, faults)
+    values["api_keys"] = _api_keys(values.get("api_key_file"), server, faults)
     models = Models(layers, folder, environment, faults).read()
     values["models"] = tuple(model for model, _ in models)
     settings = made(Settings, values, server, "the server", faults)
     if faults or settings is None:
         raise SettingsError(list(dict.fromkeys(faults)))
     return Configuration(settings=settings, file=path, server=server, models=tuple(section for _, section in models))
+
+
+def _api_keys(file: Path | None, said: Section, faults: list[str]) -> tuple[str, ...]:
+    try:
+        return read_keys(file, said) if file else ()
+    except ValueError as error:
+        faults.append(str(error))
+        return ()
 
 
 def _file(config: Path | None, environment: Mapping[str, str]) -> Path | None:

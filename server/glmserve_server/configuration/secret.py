@@ -1,4 +1,4 @@
-"""The key of an upstream: from a file, or from a variable of the environment."""
+"""Keys: an upstream's, from a file or a variable of the environment, and those that callers must bring, from a file."""
 
 import re
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ def read_key(name: str, file: Path | None, variable: str | None, said: Section, 
     """
     if file is not None:
         place = f"{said['key_file'].name} {str(file)!r}"
-        key = _read(file, place)
+        key = _read(file, place).strip()
     elif variable is not None:
         place = f"{said['key_env'].name} {variable!r}"
         key = environment.get(variable, "")
@@ -35,13 +35,29 @@ def read_key(name: str, file: Path | None, variable: str | None, said: Section, 
     return key
 
 
+def read_keys(file: Path, said: Section) -> tuple[str, ...]:
+    """The keys that callers may bring: one in a line, beside empty lines and those that begin with `#`.
+
+    Raises `ValueError` like `read_key`, with the number of the line.
+    """
+    place = f"{said['api_key_file'].name} {str(file)!r}"
+    lines = enumerate(_read(file, place).split("\n"), 1)
+    keys = {at: key for at, line in lines if (key := line.strip()) and not key.startswith("#")}
+    for at, key in keys.items():
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"{place}: the key in line {at} must be printable ASCII without spaces")
+    if not keys:
+        raise ValueError(f"{place}: there is no key in it, so nobody could call")
+    return tuple(keys.values())
+
+
 def _read(file: Path, place: str) -> str:
-    """A key from its file, without the line's end."""
+    """The text of a file of keys."""
     try:
         with file.open("rb") as opened:
             data = opened.read(_MOST_BYTES + 1)
     except OSError as error:
         raise ValueError(f"{place}: {error.strerror}") from None
     if len(data) > _MOST_BYTES:
-        raise ValueError(f"{place}: too long for a key")
-    return data.decode("utf-8", "replace").strip()
+        raise ValueError(f"{place}: longer than {_MOST_BYTES // 1024} KiB, which is too long for keys")
+    return data.decode("utf-8", "replace")
