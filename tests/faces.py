@@ -110,6 +110,7 @@ class GrpcFace:
 
     _STATUS: ClassVar = {
         grpc.StatusCode.INVALID_ARGUMENT: 400,
+        grpc.StatusCode.UNAUTHENTICATED: 401,
         grpc.StatusCode.NOT_FOUND: 404,
         grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
         grpc.StatusCode.UNAVAILABLE: 503,
@@ -196,6 +197,7 @@ class GrpcFace:
                     case "usage":
                         reply.prompt_tokens = event.usage.prompt_tokens
                         reply.completion_tokens = event.usage.completion_tokens
+                        reply.cached_tokens = event.usage.cached_tokens
                 yield reply
         except grpc.RpcError as error:
             raise self._refused(error) from None
@@ -298,6 +300,7 @@ class HttpFace:
                     if chunk.usage is not None:
                         reply.prompt_tokens = chunk.usage.prompt_tokens
                         reply.completion_tokens = chunk.usage.completion_tokens
+                        reply.cached_tokens = chunk.usage.prompt_tokens_details.cached_tokens
                     yield reply
         except openai.APIStatusError as error:
             raise _http_refused(error) from None
@@ -391,6 +394,8 @@ def _add(reply: Reply, chunk: ChatCompletionChunk) -> None:
     if chunk.usage is not None:
         reply.prompt_tokens = chunk.usage.prompt_tokens
         reply.completion_tokens = chunk.usage.completion_tokens
+        assert chunk.usage.prompt_tokens_details
+        reply.cached_tokens = chunk.usage.prompt_tokens_details.cached_tokens or 0
 
 
 def request_of(turns: Sequence[Turn], parameters: dict[str, Any]) -> ChatCompletionRequest:

@@ -7,6 +7,8 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Final
 
+from glmserve.v1.chat_pb2 import Usage
+
 _SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@~-]{1,128}")
 """What may stand in a log line, a header and a web page as it is. Envoy's configuration has the same."""
 
@@ -21,12 +23,19 @@ class Call:
     notes: dict[str, str | int] = field(default_factory=dict)
     admitted: bool = False
     begun: float = field(default_factory=time.perf_counter)
+    first: float | None = None
+    """Seconds until the first piece of the answer."""
+    usage: Usage | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it takes so far."""
+        return time.perf_counter() - self.begun
 
     def line(self, outcome: str) -> str:
         """The log line; nothing of prompts and answers is in it."""
-        milliseconds = (time.perf_counter() - self.begun) * 1000
         notes = "".join(f" {key}={value}" for key, value in self.notes.items())
-        return f"{self.method} {outcome} {milliseconds:.1f}ms{notes} request_id={self.request_id}"
+        return f"{self.method} {outcome} {self.seconds * 1000:.1f}ms{notes} request_id={self.request_id}"
 
 
 _current: contextvars.ContextVar[Call | None] = contextvars.ContextVar("call", default=None)
@@ -48,6 +57,19 @@ def note(**notes: str | int) -> None:
     """Adds to the log line of the current call, if there is one."""
     if (call := _current.get()) is not None:
         call.notes.update(notes)
+
+
+def note_answer() -> None:
+    """Notes that the answer of the current call has begun; only the first time counts."""
+    if (call := _current.get()) is not None and call.first is None:
+        call.first = call.seconds
+
+
+def note_usage(usage: Usage) -> None:
+    """Notes what the answer of the current call has cost."""
+    if (call := _current.get()) is not None:
+        call.usage = usage
+        call.notes.update(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
 
 
 def caller() -> str:

@@ -36,6 +36,8 @@ class Entry:
         """Why it cannot be run at present."""
         self.broken = False
         """Whether that will not pass by itself."""
+        self.running = 0
+        """How many answers of it are wanted at present."""
         self.on_change: Callable[[], None] = lambda: None
         self._told = ""
         self._make = make
@@ -54,6 +56,11 @@ class Entry:
     def note(self) -> str:
         """How it runs, for the operator."""
         return self._engine.note if self._engine else ""
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait in its queue."""
+        return self._engine.waiting if self._engine else 0
 
     @property
     def loaded(self) -> bool:

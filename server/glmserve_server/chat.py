@@ -66,13 +66,14 @@ class Chat:
         calls.note(model=entry.id)
         ignored, *_ = [self._checked(request, entry) for request in requests]
         answers = [entry.engine.generate(request) for request in requests]
-        async with self._running(together(answers, requests[0].n or 1), entry.settings.time_limit) as answer:
+        async with self._running(entry, together(answers, requests[0].n or 1)) as answer:
             async for events in answer:
                 if events[0].HasField("started"):
                     _complete(events[0].started, entry, ignored)
+                if not events[-1].HasField("started"):
+                    calls.note_answer()
                 if events[-1].HasField("usage"):
-                    usage = events[-1].usage
-                    calls.note(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
+                    calls.note_usage(events[-1].usage)
                 yield _joined(events)
 
     async def count_tokens(self, request: CountTokensRequest, /) -> CountTokensResponse:
@@ -136,20 +137,23 @@ class Chat:
         return fates.settle(request, entry.engine.capabilities, refuse=self._refuse_unsupported)
 
     @contextlib.asynccontextmanager
-    async def _running(self, events: Events, time_limit: float) -> AsyncIterator[Ahead[StreamChatCompletionResponse]]:
+    async def _running(self, entry: Entry, events: Events) -> AsyncIterator[Ahead[StreamChatCompletionResponse]]:
         """Reads an answer until it ends, or takes too long, or is cut short."""
         if self._cut:
             raise _shutting_down()
+        time_limit = entry.settings.time_limit
         late = DeadlineExceeded(f"The answer took longer than {time_limit:g} seconds.")
         async with Ahead(events) as answer:
             timer = asyncio.get_running_loop().call_later(time_limit, answer.fail, late)
             self._answers.add(answer)
+            entry.running += 1
             try:
                 yield answer
             except ServeError as error:
                 calls.note(error=type(error).__name__)  # over HTTP it may come too late to be the call's status
                 raise
             finally:
+                entry.running -= 1
                 self._answers.discard(answer)
                 timer.cancel()
 

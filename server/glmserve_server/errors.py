@@ -125,6 +125,10 @@ _WIRE: Final[dict[type[ServeError], tuple[grpc.StatusCode, error_pb2.ErrorReason
 }
 
 
+CODES: Final[dict[str, str]] = {error.__name__: code.name for error, (code, _) in _WIRE.items()}
+"""The names of gRPC's codes, by the names of the errors."""
+
+
 def status_of(error: Exception) -> status_pb2.Status:
     """The status that tells a caller of `error`; an unforeseen error becomes INTERNAL and keeps its text to itself."""
     if not isinstance(error, ServeError):

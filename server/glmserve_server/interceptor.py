@@ -33,13 +33,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     """Handlers are coroutines (unary) or async generators (streams), which are closed as soon as the caller leaves.
 
     A caller who takes nothing of a stream for `stall_limit` seconds is given up. `keys` says who is let in. `worded`
-    gives the trailing metadata that a status has, beside its own, for the callers of a method.
+    gives the trailing metadata that a status has, beside its own, for the callers of a method. `observe` is told of
+    each call that has ended, with the name of its code.
     """
 
-    def __init__(self, *, stall_limit: float, keys: Keys, worded: Callable[[str, status_pb2.Status], Metadata]) -> None:
+    def __init__(
+        self,
+        *,
+        stall_limit: float,
+        keys: Keys,
+        worded: Callable[[str, status_pb2.Status], Metadata],
+        observe: Callable[[Call, str], None],
+    ) -> None:
         self._stall_limit = stall_limit
         self._keys = keys
         self._worded = worded
+        self._observe = observe
         self.running = 0
         """How many calls are being answered."""
         self._idle = asyncio.Event()
@@ -104,24 +113,29 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             self._keys.check(_text(metadata.get(_KEY)))
             yield
         except asyncio.CancelledError:
-            logger.info(call.line("CANCELLED"))
+            self._ended(call, "CANCELLED")
             raise
         except grpc.aio.AbortError:
-            logger.info(call.line(grpc_name(context.code())))
+            self._ended(call, grpc_name(context.code()))
             raise
         except Exception as error:  # noqa: BLE001 (whatever it is, the caller gets a status and the log the reason)
             await self._abort(error, call, context)
         else:
-            logger.info(call.line("OK"))
+            self._ended(call, "OK")
+
+    def _ended(self, call: Call, code: str, reason: str = "") -> None:
+        logger.info("%s%s", call.line(code), reason)
+        self._observe(call, code)
 
     async def _abort(self, error: Exception, call: Call, context: Context) -> None:
         rich = status_of(error)
         status = rpc_status.to_status(rich)
-        line = call.line(grpc_name(status.code))
+        code = grpc_name(status.code)
         if isinstance(error, ServeError):
-            logger.info("%s: %s", line, error)
+            self._ended(call, code, f": {error}")
         else:
-            logger.error("%s", line, exc_info=error)
+            logger.error("%s", call.line(code), exc_info=error)
+            self._observe(call, code)
         try:
             async with asyncio.timeout(_ABORT_SECONDS):
                 # The metadata of an abort replace those that were set before.

@@ -52,6 +52,8 @@ async def _serve(settings: Settings, *, edge: bool) -> None:
             _say(f"loading {', '.join(entry.id for entry in server.entries)}")
             await stack.enter_async_context(server)
             addresses = {"grpc": server.address}
+            if server.metrics_url:
+                addresses["metrics"] = server.metrics_url
             envoy = await stack.enter_async_context(wiring.build_edge(settings, server)) if edge else None
             if envoy:
                 addresses |= {"openai": envoy.openai_url, "admin": envoy.admin_url}
@@ -113,6 +115,8 @@ def _announced(addresses: Mapping[str, str], model: str, ready_file: Path | None
     if "openai" in addresses:
         _console.print(f"  OpenAI  {addresses['openai']}")
     _console.print(f"  gRPC    {addresses['grpc']}")
+    if "metrics" in addresses:
+        _console.print(f"  metrics {addresses['metrics']}")
     _console.print(f"  try     {_example(addresses, model)}", markup=False)
     try:
         yield

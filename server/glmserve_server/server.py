@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection
 
 from glmserve_server.catalogue import Catalogue, Entry
 from glmserve_server.interceptor import CallInterceptor
+from glmserve_server.metrics import Metrics
 
 _BEYOND_LIMIT: Final = 8
 """MiB more than the edge lets through, so that only the edge's limit is ever met there."""
@@ -54,12 +55,15 @@ class Server:
         cut_short: Callable[[], None],
         max_body_mib: int,
         calls: CallInterceptor,
+        metrics: Metrics,
+        metrics_port: int | None,
         drain_delay: float,
         grace: float,
     ) -> None:
         """`services`: the full name of each and what adds it. `progress`: see `Catalogue.start`. `drain_delay`: seconds
         in which calls are still taken when health says NOT_SERVING already. `grace`: seconds that calls have to end
-        after that; then `cut_short` makes them end with an error. `max_body_mib`: the edge's limit for the body of a
+        after that; then `cut_short` makes them end with an error. `metrics_port`: where the metrics are shown, if
+        anywhere. `max_body_mib`: the edge's limit for the body of a
         request.
 
         Raises `AddressInUse`.
@@ -72,6 +76,9 @@ class Server:
         self._draining = False
         self._names = [name for name, _ in services]
         self._calls = calls
+        self._metrics = metrics
+        self._metrics_port = metrics_port
+        self._host = host
         self._cut_short = cut_short
         largest = ("grpc.max_receive_message_length", (max_body_mib + _BEYOND_LIMIT) * 2**20)
         self._server = grpc.aio.server(interceptors=[self._calls], options=(*_OPTIONS, largest))
@@ -85,6 +92,8 @@ class Server:
             fault = f"cannot listen on {_address(host, port)}: the port is taken, or not this machine's"
             raise AddressInUse(fault) from None
         self.address = _address(host, self.port)
+        self.metrics_url = ""
+        """Where the metrics are, once it is entered; empty if nowhere."""
 
     @property
     def entries(self) -> Sequence[Entry]:
@@ -92,13 +101,24 @@ class Server:
         return self._catalogue.entries
 
     async def __aenter__(self) -> Self:
-        """Starts the engines, then listens."""
+        """Starts the engines, then listens. Raises `AddressInUse` for the port of the metrics."""
+        self._open_metrics()
         for entry in self._catalogue.entries:
             entry.on_change = partial(self._observe, entry)
         await self._catalogue.start(self._progress)
         await self._server.start()
         await self._set_health()
         return self
+
+    def _open_metrics(self) -> None:
+        if self._metrics_port is None:
+            return
+        try:
+            port = self._metrics.open(self._host, self._metrics_port)
+        except OSError as error:
+            fault = f"cannot listen on {_address(self._host, self._metrics_port)} for metrics: {error.strerror}"
+            raise AddressInUse(fault) from None
+        self.metrics_url = f"http://{_address(self._host, port)}/metrics"
 
     async def drain(self) -> None:
         """Says NOT_SERVING, waits for load balancers to notice, takes no new calls, and lets those that run end.
@@ -120,6 +140,7 @@ class Server:
     ) -> None:
         """Ends what still runs, then the engines."""
         await self._end_calls()
+        await self._metrics.aclose()
         await self._catalogue.aclose()
 
     async def _end_calls(self) -> None:

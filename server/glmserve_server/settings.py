@@ -35,6 +35,14 @@ class Settings:
     host: str = key("127.0.0.1", "Address to listen on.")
     port: int = key(8080, "Port of OpenAI's API, for glmserve up; 0 picks a free one.", low=0, high=65535)
     grpc_port: int = key(50051, "Port of the gRPC server; 0 picks a free one.", low=0, high=65535)
+    metrics_port: int | None = key(
+        None,
+        "Port of the metrics, as Prometheus reads them; 0 picks a free one.",
+        low=0,
+        high=65535,
+        unset="there are none",
+        example="9464",
+    )
     stall_limit: float = key(60.0, "Seconds that a reader may take nothing of an answer.", low=0.1, high=86400)
     api_key_file: Path | None = key(
         None,

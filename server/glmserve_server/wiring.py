@@ -32,6 +32,7 @@ from glmserve_server.images.hosts import Hosts
 from glmserve_server.interceptor import CallInterceptor
 from glmserve_server.keys import Keys
 from glmserve_server.machine import available_cpus, available_memory
+from glmserve_server.metrics import Metrics
 from glmserve_server.plan import Budget, divided
 from glmserve_server.server import Server
 from glmserve_server.services import ChatServicer, ModelServicer, TokenServicer
@@ -51,6 +52,7 @@ def build_server(settings: Settings, progress: Callable[[Entry, float], None]) -
         for model, cpus in zip(settings.models, _cpus(settings.models), strict=True)
     ]
     catalogue = Catalogue(entries, budget)
+    metrics = Metrics(entries)
     chat = Chat(catalogue, refuse_unsupported=settings.unsupported == "refuse")
     return Server(
         host=settings.host,
@@ -60,7 +62,11 @@ def build_server(settings: Settings, progress: Callable[[Entry, float], None]) -
         progress=progress,
         cut_short=chat.cut_short,
         max_body_mib=settings.edge.max_body,
-        calls=CallInterceptor(stall_limit=settings.stall_limit, keys=Keys(settings.api_keys), worded=worded),
+        calls=CallInterceptor(
+            stall_limit=settings.stall_limit, keys=Keys(settings.api_keys), worded=worded, observe=metrics.observe
+        ),
+        metrics=metrics,
+        metrics_port=settings.metrics_port,
         drain_delay=settings.drain_delay,
         grace=settings.grace,
     )

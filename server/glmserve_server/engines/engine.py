@@ -43,6 +43,11 @@ class Engine(Protocol):
         """The most tokens that prompt and answer may have together."""
         ...
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait in the queue."""
+        ...
+
     async def start(self) -> None:
         """Gets ready to answer. Raises `ModelUnavailable` when that cannot be."""
         ...

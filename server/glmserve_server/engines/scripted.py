@@ -45,6 +45,7 @@ class ScriptedEngine:
     note = ""
     capabilities = Capabilities(prompts=True, max_choices=1)
     context_length = 4096
+    waiting = 0
 
     def __init__(self) -> None:
         self.on_fault: Callable[[str | None], None] = lambda _: None

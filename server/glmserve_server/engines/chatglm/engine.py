@@ -114,6 +114,11 @@ class ChatGlmEngine:
             on_fault=self._tell_fault,
         )
 
+    @property
+    def waiting(self) -> int:
+        """See `Engine.waiting`."""
+        return self._pool.waiting
+
     async def start(self) -> None:
         """Loads the model in all workers."""
         await self._pool.start()

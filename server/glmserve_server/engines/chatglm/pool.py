@@ -47,6 +47,11 @@ class Pool:
         self._faulty = False
         self._seconds = 1.0  # that a job takes, a moving average
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for a seat."""
+        return len(self._waiting)
+
     async def start(self) -> None:
         """Starts all workers and waits for them. Raises `ModelUnavailable` if one cannot load the model."""
         self._seats = [

@@ -99,6 +99,11 @@ class Batch:
         self._keeper: asyncio.Task[None] | None = None
         self._seconds = 1.0  # that an answer takes, a moving average
 
+    @property
+    def waiting(self) -> int:
+        """How many runs wait for a slot."""
+        return len(self._waiting)
+
     async def start(self) -> None:
         """Loads the model. Raises `ModelUnavailable`."""
         self._worker = await WorkerProcess.start(self._load)

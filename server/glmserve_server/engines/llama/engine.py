@@ -115,6 +115,11 @@ class LlamaEngine:
     def _tell_fault(self, fault: str | None) -> None:
         self.on_fault(fault)
 
+    @property
+    def waiting(self) -> int:
+        """See `Engine.waiting`."""
+        return self._batch.waiting
+
     async def start(self) -> None:
         """Loads the model."""
         await self._batch.start()

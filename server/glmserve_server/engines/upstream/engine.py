@@ -55,6 +55,11 @@ class UpstreamEngine:
         self._gate = Gate(options.concurrency, options.queue_limit)
         self._addresses = Addresses(options.urls, self._look, self._tell_fault)
 
+    @property
+    def waiting(self) -> int:
+        """See `Engine.waiting`."""
+        return self._gate.waiting
+
     async def start(self) -> None:
         """Looks who answers. That nobody does is no reason not to start: the model's health says so until one does."""
         await self._addresses.start()

@@ -35,6 +35,11 @@ class Gate:
             self._seconds += (clock() - begun - self._seconds) / 8
             self._leave()
 
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
     def close(self) -> None:
         """Whoever waits is told that the server shuts down."""
         self._closed = True
