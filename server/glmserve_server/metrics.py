@@ -10,7 +10,14 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    start_http_server,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from typing_extensions import override
@@ -28,6 +35,7 @@ class Metrics:
     """Counts calls as they end, and shows the numbers on a port of their own. Nothing of what was asked is in them."""
 
     def __init__(self, entries: Sequence[Entry]) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # gauges that Prometheus makes nothing of
         self._registry = registry = CollectorRegistry()
         self._calls = Counter(
             "glmserve_calls", "Calls that have ended.", ("method", "model", "code"), registry=registry
