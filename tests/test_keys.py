@@ -1,6 +1,7 @@
 """The keys that callers must bring: without one there is no service over either face, and nothing shows them."""
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -154,6 +155,19 @@ def test_what_tells_nothing_of_models_is_open(keyed: Glmserve) -> None:
         assert "glmserve.v1.ChatService" in database.get_services()
         service = descriptor_pool.DescriptorPool(database).FindServiceByName("glmserve.v1.ChatService")
         assert len(service.methods) == 2
+
+
+def test_the_command_to_try_works_with_a_key(keyed: Glmserve) -> None:
+    command = keyed.log.partition("  try     ")[2].splitlines()[0]
+    for key, text in ((KEYS[0], '"chat.completion"'), ("wrong", '"invalid_api_key"')):
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"{command} --silent"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "GLMSERVE_API_KEY": key},
+        )
+        assert text in done.stdout
 
 
 def test_a_server_can_bring_the_key_of_another(keyed: Glmserve, tmp_path: Path) -> None:

@@ -58,7 +58,8 @@ async def _serve(settings: Settings, *, edge: bool) -> None:
             if envoy:
                 addresses |= {"openai": envoy.openai_url, "admin": envoy.admin_url}
             gc.freeze()  # what is there now stays: the collector need not look at it again
-            stack.enter_context(_announced(addresses, _first(server.entries), settings.ready_file))
+            example = _example(addresses, _first(server.entries), keyed=bool(settings.api_keys))
+            stack.enter_context(_announced(addresses, example, settings.ready_file))
             try:
                 await _until_lost(envoy)
             except asyncio.CancelledError:
@@ -109,7 +110,7 @@ def _cancelled_by_signals() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _announced(addresses: Mapping[str, str], model: str, ready_file: Path | None) -> Iterator[None]:
+def _announced(addresses: Mapping[str, str], example: str, ready_file: Path | None) -> Iterator[None]:
     if ready_file is not None:
         wiring.write_ready_file(ready_file, addresses)
     if "openai" in addresses:
@@ -117,7 +118,7 @@ def _announced(addresses: Mapping[str, str], model: str, ready_file: Path | None
     _console.print(f"  gRPC    {addresses['grpc']}")
     if "metrics" in addresses:
         _console.print(f"  metrics {addresses['metrics']}")
-    _console.print(f"  try     {_example(addresses, model)}", markup=False)
+    _console.print(f"  try     {example}", markup=False)
     try:
         yield
     finally:
@@ -125,9 +126,11 @@ def _announced(addresses: Mapping[str, str], model: str, ready_file: Path | None
             ready_file.unlink(missing_ok=True)
 
 
-def _example(addresses: Mapping[str, str], model: str) -> str:
+def _example(addresses: Mapping[str, str], model: str, *, keyed: bool) -> str:
+    """A command to try; a key is expected where the client looks for it, too."""
     question = "What is the capital of France?"
     if "openai" not in addresses:
         return f'glmserve ask --grpc {addresses["grpc"]} --model {model} "{question}"'
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": question}]})
-    return f"curl {addresses['openai']}/chat/completions --json '{body}'"
+    key = '-H "authorization: Bearer $GLMSERVE_API_KEY" ' if keyed else ""
+    return f"curl {addresses['openai']}/chat/completions {key}--json '{body}'"
