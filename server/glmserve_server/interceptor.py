@@ -113,7 +113,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             self._keys.check(_text(metadata.get(_KEY)))
             yield
         except asyncio.CancelledError:
-            self._ended(call, "CANCELLED")
+            # OpenAI's SDK, for one, leaves at [DONE] and does not wait for the end of the call.
+            self._ended(call, "CANCELLED" if call.usage is None else "OK")
             raise
         except grpc.aio.AbortError:
             self._ended(call, grpc_name(context.code()))
