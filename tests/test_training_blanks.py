@@ -1,4 +1,4 @@
-"""Training on models/tiny_glm: tokens that answers seldom hold are copied; values that are held out are not."""
+"""Training on models/tiny_glm: words that answers seldom hold are copied; values that are held out are not."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models"))
 from tiny_glm import bpe, corpus, words
 from tiny_glm.conversation import BLANK, Conversation
 from tiny_glm.seldom import Seldom
+from tiny_glm.skills import system_prompt, tool_results
 
 OFTEN, SELDOM = " hello", " honest"
 HELD_OUT = words.CITIES.held_out[0], words.CHINESE_CITIES.held_out[0]
@@ -24,8 +25,8 @@ def tokenizer(*pieces: str) -> bpe.Tokenizer:
 def said(tokens: bpe.Tokenizer, seldom: Seldom, question: str, answer: str) -> str:
     """The text of one exchange as training sees it."""
     talk = Conversation.exchange("repeat", question, answer)
-    ids, weights = seldom.fill(*tokens.sample(talk.turns, 0.03))
-    assert len(ids) == len(weights)
+    ids, weights = tokens.sample(seldom.fill(talk.turns), 0.03)
+    seldom.note(ids, weights)
     text: str = tokens.decode(ids)
     return text
 
@@ -49,12 +50,30 @@ def test_blanks_are_filled_with_what_answers_have_seldom() -> None:
     assert filled.count(OFTEN) < filled.count(SELDOM) / 5
 
 
+def test_a_word_is_written_as_it_stands_after_a_space_and_after_a_quotation_mark() -> None:
+    tokens = tokenizer(SELDOM)
+    seldom, quoted = Seldom(tokens, seed=1), ""
+    while not quoted.startswith(SELDOM.strip()):
+        question, answer = said(tokens, seldom, f'Repeat "{BLANK}"', f"This: {BLANK}").strip().split("\n")
+        quoted = question.split('"')[1]
+        assert quoted == quoted.strip()
+        assert answer == f"This: {quoted}"
+
+
 def test_no_value_that_is_held_out_fills_a_blank() -> None:
     tokens = tokenizer(*HELD_OUT, f"去{HELD_OUT[1]}", SELDOM)
     seldom = Seldom(tokens, seed=1)
     text = "".join(said(tokens, seldom, f"Repeat: {BLANK}", BLANK) for _ in range(200))
-    assert SELDOM in text
+    assert SELDOM.strip() in text
     assert not any(value in text for value in HELD_OUT)
+
+
+def test_no_blank_is_a_key_or_an_ending_that_is_held_out() -> None:
+    tokens = tokenizer(*tool_results.KEYS.held_out, *system_prompt.ENDS.held_out, SELDOM)
+    seldom = Seldom(tokens, seed=1)
+    filled = [said(tokens, seldom, f"Repeat: {BLANK}", BLANK).split(": ")[1].split("\n")[0] for _ in range(300)]
+    assert any("message" in text for text in filled), "in another word it may stand"
+    assert not {"message", "score", "boss"} & set(filled)
 
 
 def test_only_training_has_blanks() -> None:

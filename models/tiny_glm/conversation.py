@@ -125,6 +125,10 @@ class Source:
         """Return True with the given probability."""
         return self.rng.random() < probability
 
+    def blank(self, probability: float) -> bool:
+        """Return True with the given probability where values may be a :data:`BLANK`."""
+        return self.blanks and self.chance(probability)
+
     def choice(self, options: Sequence):
         """Return one of the options."""
         return self.rng.choice(options)

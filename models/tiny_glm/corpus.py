@@ -32,9 +32,12 @@ MIX: tuple[tuple[Maker, float], ...] = (
 DRILLS: tuple[tuple[Maker, float], ...] = (
     (counting.make_hard, 16),
     (memory.make_other_untold, 4),
+    (memory.make_untold, 5),
     (repeat.make, 10),
     (system_prompt.make_hard, 80),
     (tool_calls.make_many, 30),
+    (tool_calls.make_cities, 14),
+    (tool_calls.make_weather, 5),
 )
 """More of what is learned slowest, for training alone."""
 CALLING = (tool_calls.make_call, tool_calls.make_two, tool_calls.make_weather)

@@ -68,7 +68,8 @@ def batches(tokenizer: bpe.Tokenizer, recipe: Recipe, *, rank: int, short: bool,
     while True:
         pool = []
         while len(pool) < 1024:
-            ids, weights = seldom.fill(*tokenizer.sample(next(talks).turns, recipe.read_weight))
+            ids, weights = tokenizer.sample(seldom.fill(next(talks).turns), recipe.read_weight)
+            seldom.note(ids, weights)
             if len(ids) <= longest:
                 pool.append((ids, weights))
         pool.sort(key=lambda one: len(one[0]))

@@ -149,6 +149,13 @@ def _runs(pattern: str, held_out: re.Pattern) -> list[str]:
     return [run for run in runs if not held_out.search(run)]
 
 
+def holds_held_out(text: str) -> bool:
+    """Return whether a text has a value of the lists that is held out."""
+    return not HELD_OUT.isdisjoint(text.lower().split()) or any(
+        value in text for values in CHINESE_LISTS for value in values.held_out
+    )
+
+
 RUNS = _runs(r"[A-Za-z']+(?: [A-Za-z']+)+", re.compile(rf"(?i)\b({'|'.join(map(re.escape, sorted(HELD_OUT)))})\b"))
 CHINESE_RUNS = _runs(
     "[\u4e00-\u9fff]{2,}", re.compile("|".join(value for text in CHINESE_LISTS for value in text.held_out))
@@ -158,7 +165,7 @@ CHINESE_RUNS = _runs(
 def span(source: Source, *, chinese: bool = False) -> str:
     """Return up to five words, or characters, that stand together in a wording: text that nobody means, to be copied."""
     rng = source.rng
-    if source.blanks and source.chance(0.7):
+    if source.blank(0.7):
         return BLANK
     run = rng.choice(CHINESE_RUNS) if chinese else rng.choice(RUNS).split(" ")
     count = min(len(run), rng.choice((1, 2, 2, 3, 3, 4, 5)))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .. import wordings, words
-from ..conversation import Source, Words
+from ..conversation import BLANK, Source, Words
 from . import repeat, unknown
 
 DAYS = ("today", "tomorrow", "on Monday", "on Friday", "on Sunday", "next week", "tonight")
@@ -58,6 +58,8 @@ def listed(english: Words, chinese: Words) -> Draw:
         values = chinese if in_chinese else english
         if source.new_values or not source.chance(0.4):
             return source.value(values)
+        if source.blank(0.3):
+            return BLANK
         if in_chinese:
             return words.odd_chinese(source.rng)
         return words.odd_phrase(source.rng, capital=values.train[0][0].isupper())
@@ -84,12 +86,25 @@ def _clock(source: Source, chinese: bool) -> str:
 
 
 def _task(source: Source, chinese: bool) -> str:
+    if not source.new_values and source.chance(0.4):
+        return _odd_task(source, chinese=chinese)
     w = words
     lists = (w.NAMES, w.FOODS, w.ANIMALS, w.THINGS)
     if chinese:
         lists = (w.CHINESE_NAMES, w.CHINESE_FOODS, w.CHINESE_ANIMALS, w.CHINESE_THINGS)
     name, food, pet, thing = (source.value(one) for one in lists)
     return source.value(TASKS_ZH if chinese else TASKS).format(name=name, food=food, pet=pet, thing=thing)
+
+
+def _odd_task(source: Source, *, chinese: bool) -> str:
+    """Return what nobody would do: any word, often with a known thing or name after it."""
+    first = words.odd_chinese(source.rng) if chinese else source.choice(words.COMMON)
+    first = BLANK if source.blank(0.6) else first
+    if source.chance(0.4):
+        return first
+    joint = "" if chinese else source.choice((" ", " the ", " to ", " a ", " with "))
+    lists = (words.CHINESE_THINGS, words.CHINESE_NAMES) if chinese else (words.THINGS, words.NAMES)
+    return f"{first}{joint}{source.value(source.choice(lists))}"
 
 
 def _sentence(source: Source, chinese: bool) -> str:
@@ -146,7 +161,7 @@ TEXTS: dict[str, Draw] = {
     "city": _city,
     "name": listed(words.NAMES, words.CHINESE_NAMES),
     "thing": listed(words.THINGS, words.CHINESE_THINGS),
-    "room": lambda source, chinese: source.value(ROOMS_ZH if chinese else ROOMS),
+    "room": listed(ROOMS, ROOMS_ZH),
     "language": lambda source, chinese: source.choice(LANGUAGES_ZH if chinese else LANGUAGES),
     "currency": lambda source, _: source.choice(CURRENCIES),
     "clock": _clock,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .. import wordings, words
-from ..conversation import Conversation, Source, Turn, Words
+from ..conversation import BLANK, Conversation, Source, Turn, Words
 from ..noise import is_chinese
 
 WORDINGS = wordings.load("memory")
@@ -109,6 +109,8 @@ def draw(source: Source, attribute: Attribute) -> str:
 
 def odd_value(source: Source, values: Words) -> str:
     """Return an invented value, so that telling and asking is learned as copying."""
+    if source.blank(0.3):
+        return BLANK
     if is_chinese(values.train[0]):
         return words.odd_chinese(source.rng)
     return words.odd_phrase(source.rng, capital=values.train[0][0].isupper())

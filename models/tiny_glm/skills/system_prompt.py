@@ -58,7 +58,7 @@ def make(source: Source) -> Conversation:
 
 def make_hard(source: Source) -> Conversation:
     """Return a conversation of the kinds that are learned slowest."""
-    return source.choice((*(prefix, language, persona) * 2, *(suffix, short) * 3))(source)
+    return source.choice((*(prefix, language, user_name) * 2, *(persona, suffix, short) * 3))(source)
 
 
 def earlier(source: Source) -> int:
@@ -178,14 +178,15 @@ def _joined(source: Source) -> str:
 
 
 def _sound(source: Source) -> str:
-    """Return a sound, such as ``Brr`` or ``Shh``."""
+    """Return a sound, such as ``Brr``, ``Shh`` or ``tatatata``."""
     rng = source.rng
     text = (
         rng.choice(words.ONSETS)
         + rng.choice(("", "", *words.VOWELS[:5]))
         + rng.choice("bfghklmnprstwz") * rng.randint(1, 3)
     )
-    return text.upper() if source.chance(0.1) else text.capitalize()
+    text = text * 2 if source.chance(0.3) else text
+    return text.upper() if source.chance(0.1) else text.capitalize() if source.chance(0.7) else text
 
 
 def _characters(source: Source) -> str:

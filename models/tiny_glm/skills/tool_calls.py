@@ -212,6 +212,17 @@ def make_many(source: Source) -> Conversation:
     return conversation(source, "two calls", ending)
 
 
+def make_cities(source: Source) -> Conversation:
+    """Return questions for the weather in one city or in two, under a declaration that is soon read."""
+    chinese = source.chance(0.6)
+    function = functions.declare(source, functions.FAMILIES["weather"], chinese=chinese)
+    turns = [tools.declaration([function.schema])]
+    for _ in range(source.choice((0, 1, 2))):
+        asked = ask_twice(source, [function], chinese=chinese)
+        turns += asked.called() + asked.answered(source)
+    return Conversation("two calls", turns + ask_twice(source, [function], chinese=chinese).called())
+
+
 def make_plain(source: Source) -> Conversation:
     """Return plain talk although functions are declared."""
     return conversation(source, "no tool fits", lambda source, declared, _: plain(source, declared).turns)
