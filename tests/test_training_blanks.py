@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models"))
 from tiny_glm import bpe, corpus, words
 from tiny_glm.conversation import BLANK, Conversation
 from tiny_glm.seldom import Seldom
-from tiny_glm.skills import system_prompt, tool_results
+from tiny_glm.skills import marks, tool_results
 
 OFTEN, SELDOM = " hello", " honest"
 HELD_OUT = words.CITIES.held_out[0], words.CHINESE_CITIES.held_out[0]
@@ -69,7 +69,7 @@ def test_no_value_that_is_held_out_fills_a_blank() -> None:
 
 
 def test_no_blank_is_a_key_or_an_ending_that_is_held_out() -> None:
-    tokens = tokenizer(*tool_results.KEYS.held_out, *system_prompt.ENDS.held_out, SELDOM)
+    tokens = tokenizer(*tool_results.KEYS.held_out, *marks.ENDS[False].held_out, SELDOM)
     seldom = Seldom(tokens, seed=1)
     filled = [said(tokens, seldom, f"Repeat: {BLANK}", BLANK).split(": ")[1].split("\n")[0] for _ in range(300)]
     assert any("message" in text for text in filled), "in another word it may stand"

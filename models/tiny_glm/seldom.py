@@ -15,12 +15,13 @@ from dataclasses import replace
 from . import words
 from .bpe import Tokenizer
 from .conversation import BLANK, Turn, bare
-from .skills import function_values, system_prompt, tool_results, unknown
+from .skills import function_values, marks, tool_results, unknown
 
 HELD_OUT = {
     bare(value)
     for text in (
-        *(system_prompt.MARKS, system_prompt.ENDS, system_prompt.MARKS_ZH, system_prompt.ENDS_ZH),
+        *marks.STARTS.values(),
+        *marks.ENDS.values(),
         *(tool_results.KEYS, tool_results.CONDITIONS, tool_results.CONDITIONS_ZH),
         *(function_values.ROOMS, function_values.ROOMS_ZH, function_values.TASKS, function_values.TASKS_ZH),
         *(unknown.TOPICS, unknown.TOPICS_ZH),
