@@ -4,6 +4,7 @@ import json
 import shlex
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from grpc_status import rpc_status
 from running import COMMAND, Glmserve
+from watching import until
 
 from glmserve.v1 import chat_pb2, model_pb2, openai_pb2, token_pb2
 from glmserve_client import Unauthenticated
@@ -128,18 +130,44 @@ def test_with_a_key_each_path_answers(keyed: Glmserve, path: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 @pytest.mark.parametrize("way", ["server", "edge"])
-def test_every_method_of_the_contract_wants_a_key(keyed: Glmserve, way: str, method: object) -> None:
+@pytest.mark.parametrize("message", [b"", b"\xff"], ids=["empty", "none at all"])
+def test_every_method_of_the_contract_wants_a_key(keyed: Glmserve, way: str, message: bytes, method: object) -> None:
     address = keyed.grpc_address if way == "server" else keyed.edge_url.removeprefix("http://")
     name = f"/{method.containing_service.full_name}/{method.name}"  # type: ignore[attr-defined]
     with grpc.insecure_channel(address) as channel:
         call: Any = channel.unary_stream(name)
         with pytest.raises(grpc.RpcError) as refused:
-            list(call(b"", timeout=30, metadata=[("authorization", "Bearer wrong")]))
+            list(call(message, timeout=30, metadata=[("authorization", "Bearer wrong")]))
     assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
     status = rpc_status.from_call(refused.value)  # type: ignore[arg-type]
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
     assert info.reason == "ERROR_REASON_INVALID_API_KEY"
+
+
+def test_a_key_is_one_caller_however_it_is_written(server: Glmserve, key_file: Path) -> None:
+    narrow = ("--upstream", f"narrow={server.openai_url}#scripted", "--upstream-concurrency", "1", "--queue-limit", "2")
+    body = {**CHAT, "model": "narrow"}
+
+    def status(authorization: str) -> int:
+        headers = {"authorization": authorization}
+        return httpx.post(f"{shared.openai_url}/chat/completions", json=body, headers=headers, timeout=60).status_code
+
+    with (
+        Glmserve("up", *narrow, "--metrics-port", "0", "--api-key-file", str(key_file)) as shared,
+        openai.OpenAI(base_url=shared.openai_url, api_key=KEYS[0]) as greedy,
+        ThreadPoolExecutor() as threads,
+    ):
+        slow: Any = {**body, "messages": [{"role": "user", "content": "/slow"}]}
+        with greedy.chat.completions.create(**slow, stream=True) as running:
+            next(iter(running))
+            first = threads.submit(status, f"bearer {KEYS[0]}")
+            until(shared, ("glmserve_answers_waiting", "narrow"), 1)
+            second = threads.submit(status, f"BEARER   {KEYS[0]}")
+            until(shared, ("glmserve_answers_waiting", "narrow"), 2)
+            other = threads.submit(status, f"Bearer {KEYS[1]}")
+            assert second.result() == 429
+        assert (first.result(), other.result()) == (200, 200)
 
 
 def test_what_tells_nothing_of_models_is_open(keyed: Glmserve) -> None:
@@ -210,6 +238,29 @@ def test_a_file_without_sound_keys_starts_nothing(
     assert done.returncode == 2
     assert f"--api-key-file '{file}': {fault}" in done.stderr
     assert "good" not in done.stderr
+
+
+def test_an_empty_variable_opens_nothing() -> None:
+    done = subprocess.run(
+        [COMMAND, "config", "--model", "scripted"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"GLMSERVE_CONFIG": "", "GLMSERVE_API_KEY_FILE": "", "COLUMNS": "500"},
+    )
+    assert done.returncode == 2
+    assert "GLMSERVE_API_KEY_FILE is empty: name a file of keys, or remove the variable" in done.stderr
+
+
+def test_the_command_to_try_goes_to_this_machine(key_file: Path) -> None:
+    flags = ("--host", "0.0.0.0", "--model", "scripted", "--api-key-file", str(key_file))  # noqa: S104
+    with Glmserve("serve", *flags) as anywhere:
+        command = shlex.split(anywhere.log.partition("  try     ")[2].splitlines()[0])
+        done = subprocess.run(
+            [COMMAND, *command[1:]], capture_output=True, text=True, check=False, env={"GLMSERVE_API_KEY": KEYS[0]}
+        )
+    assert (command[0], done.returncode) == ("glmserve", 0), done.stderr
+    assert done.stdout.startswith("What is the capital of France?")
 
 
 def test_the_configuration_shows_the_file_and_not_the_keys(key_file: Path, tmp_path: Path) -> None:

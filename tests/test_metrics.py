@@ -10,11 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 from faces import Refused, opened
-from prometheus_client.parser import text_string_to_metric_families
 from running import COMMAND, MODEL, Glmserve
-
-Samples = dict[tuple[str, ...], float]
-"""By the sample's name and the values of its labels, those sorted by their names."""
+from watching import Samples, samples, until, url_of
 
 ANSWER = {
     "grpc": "glmserve.v1.ChatService/CreateChatCompletion",
@@ -39,33 +36,11 @@ def wire(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def url_of(server: Glmserve) -> str:
-    """Where the metrics are."""
-    return str(json.loads(server.ready_file.read_text())["metrics"])
-
-
-def samples(server: Glmserve) -> Samples:
-    """All numbers at present."""
-    answer = httpx.get(url_of(server), timeout=30)
-    assert answer.status_code == 200
-    return {
-        (sample.name, *(sample.labels[name] for name in sorted(sample.labels))): sample.value
-        for family in text_string_to_metric_families(answer.text)
-        for sample in family.samples
-    }
-
-
 def risen(server: Glmserve, before: Samples) -> Samples:
     """By how much the counters of calls, answers and tokens have risen; those that have not are left out."""
     now = samples(server)
     counts = {key: now[key] - before.get(key, 0) for key in now if key[0].endswith(("_total", "_count"))}
     return {key: rise for key, rise in counts.items() if rise and key[0].startswith("glmserve_")}
-
-
-def until(server: Glmserve, key: tuple[str, ...], value: float) -> None:
-    """Looks until a number has a value."""
-    while samples(server).get(key) != value:
-        pass
 
 
 def calls(code: str, method: str, model: str) -> Samples:
@@ -101,12 +76,16 @@ def test_a_model_that_is_not_there_makes_no_label(watched: Glmserve, wire: str) 
     assert "made-up" not in httpx.get(url_of(watched), timeout=30).text
 
 
-def test_an_answer_that_breaks_has_the_code_of_its_error(watched: Glmserve, wire: str) -> None:
+@pytest.mark.parametrize(("command", "code"), [("/fail", "UNAVAILABLE"), ("/break", "INTERNAL")])
+def test_an_answer_that_breaks_has_the_code_of_its_error(watched: Glmserve, wire: str, command: str, code: str) -> None:
     before = samples(watched)
     with opened(wire, watched) as face, pytest.raises(Refused):
-        [*face.stream([("user", "/fail after 2")], model="scripted")]
+        [*face.stream([("user", f"{command} after 2")], model="scripted")]
+    broken = ("glmserve_calls_total", code, STREAM[wire], "scripted")  # over HTTP, the event comes before the end
+    until(watched, broken, before.get(broken, 0) + 1)
+    assert f"{STREAM[wire]} {code} " in watched.log
     assert risen(watched, before) == {
-        **calls("UNAVAILABLE", STREAM[wire], "scripted"),
+        **calls(code, STREAM[wire], "scripted"),
         ("glmserve_time_to_first_token_seconds_count", "scripted"): 1,
     }
 
@@ -143,6 +122,25 @@ def test_who_waits_is_seen(watched: Glmserve, wire: str) -> None:
 def test_models_are_up_or_not(watched: Glmserve) -> None:
     up = {key[1]: value for key, value in samples(watched).items() if key[0] == "glmserve_model_up"}
     assert up == {MODEL: 1, "scripted": 1, "narrow": 1, "nowhere": 0}
+
+
+def test_a_model_that_is_asked_for_is_named(watched: Glmserve) -> None:
+    before = samples(watched)
+    assert httpx.get(f"{watched.openai_url}/models/scripted", timeout=30).status_code == 200
+    assert risen(watched, before) == calls("OK", "glmserve.v1.OpenAIService/RetrieveModel", "scripted")
+
+
+@pytest.mark.parametrize("name", ["glmserve_model_up", "glmserve_answers", "glmserve_answers_waiting"])
+def test_one_number_can_be_asked_for(watched: Glmserve, name: str) -> None:
+    answer = httpx.get(url_of(watched), params={"name[]": name}, timeout=30)
+    assert f'{name}{{model="scripted"}}' in answer.text
+
+
+def test_whoever_asks_nothing_is_hung_up_on(watched: Glmserve) -> None:
+    url = httpx.URL(url_of(watched))
+    with socket.create_connection((url.host, url.port or 0), timeout=60) as silent:
+        silent.sendall(b"GET /metrics HTTP/1.1\r\n")
+        assert silent.recv(1) == b""
 
 
 def test_calls_without_a_key_are_counted(tmp_path: Path, wire: str) -> None:

@@ -33,7 +33,7 @@ from glmserve_server import calls, errors, fates, validation
 from glmserve_server.ahead import Ahead
 from glmserve_server.catalogue import Catalogue, Entry
 from glmserve_server.engines.engine import Events
-from glmserve_server.errors import DeadlineExceeded, InvalidArgument, ServeError, ShuttingDown
+from glmserve_server.errors import DeadlineExceeded, InvalidArgument, ShuttingDown
 from glmserve_server.together import together
 
 
@@ -118,7 +118,9 @@ class Chat:
         """The model of that name."""
         if not name:
             raise InvalidArgument("model must not be empty", field="model")
-        return self._described(self._catalogue.find(name))
+        entry = self._catalogue.find(name)
+        calls.note(model=entry.id)
+        return self._described(entry)
 
     def status_of(self, error: Exception, /) -> Status:
         """The status that tells a caller of `error`."""
@@ -149,7 +151,7 @@ class Chat:
             entry.running += 1
             try:
                 yield answer
-            except ServeError as error:
+            except Exception as error:
                 calls.note(error=type(error).__name__)  # over HTTP it may come too late to be the call's status
                 raise
             finally:

@@ -39,7 +39,7 @@ class ServeError(Exception):
 class InvalidArgument(ServeError):
     """A field of the request is missing, of the wrong form or out of range.
 
-    `field` is empty when an upstream has refused the request and does not say for which.
+    `field` is empty when no field is at fault, or an upstream does not say which.
     """
 
     def __init__(self, message: str, *, field: str) -> None:

@@ -7,17 +7,19 @@ import contextlib
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 from typing_extensions import override
 
 from glmserve_server import calls
 from glmserve_server.calls import Call
-from glmserve_server.errors import DeadlineExceeded, ServeError, status_of
-from glmserve_server.keys import Keys
+from glmserve_server.errors import CODES, DeadlineExceeded, InvalidArgument, ServeError, status_of
+from glmserve_server.keys import Keys, key_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Metadata = tuple[tuple[str, str], ...]
@@ -74,22 +76,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             wrap, method = grpc.unary_stream_rpc_method_handler, self._streaming(name, handler.unary_stream)
         else:
             wrap, method = grpc.unary_unary_rpc_method_handler, self._unary(name, handler.unary_unary)
-        return wrap(method, handler.request_deserializer, handler.response_serializer)
+        return wrap(method, partial(_Unread, handler.request_deserializer), handler.response_serializer)
 
     def _unary(self, name: str, handler: Callable[[Any, Context], Awaitable[Any]]) -> Any:
-        async def call(request: Any, context: Context) -> Any:
+        async def call(request: _Unread, context: Context) -> Any:
             async with self._counted(), self._observed(name, context):
-                return await handler(request, context)
+                return await handler(request.read(), context)
 
         return _released(call)
 
     def _streaming(self, name: str, handler: Callable[[Any, Context], Any]) -> Any:
-        async def call(request: Any, context: Context) -> None:
+        async def call(request: _Unread, context: Context) -> None:
             # Written here and not by gRPC, so that a cancelled call closes the generator at once.
             async with (
                 self._counted(),
                 self._observed(name, context),
-                contextlib.aclosing(handler(request, context)) as responses,
+                contextlib.aclosing(handler(request.read(), context)) as responses,
             ):
                 await _Writing(context, self._stall_limit).write_all(responses)
 
@@ -125,6 +127,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             self._ended(call, "OK")
 
     def _ended(self, call: Call, code: str, reason: str = "") -> None:
+        if error := call.notes.get("error"):  # over HTTP, an answer that breaks off is a call that ends well
+            code = CODES.get(str(error), "INTERNAL")
         logger.info("%s%s", call.line(code), reason)
         self._observe(call, code)
 
@@ -145,6 +149,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 await context.abort(status.code, status.details, metadata)
         except TimeoutError:
             raise asyncio.CancelledError from None  # the caller does not even take that
+
+
+class _Unread:
+    """The bytes of a request. They are read once the call is let in: many small messages in few bytes are much work."""
+
+    def __init__(self, read: Callable[[bytes], Any], data: bytes) -> None:
+        self._read = read
+        self._data = data
+
+    def read(self) -> Any:
+        """The request, once; gRPC keeps this as long as the call lasts. Raises `InvalidArgument`."""
+        data, self._data = self._data, b""
+        try:
+            return self._read(data)
+        except DecodeError as error:
+            raise InvalidArgument(f"the request is no message of this method: {error}", field="") from None
 
 
 def _released(call: Callable[[Any, Context], Awaitable[Any]]) -> Any:
@@ -215,7 +235,7 @@ def grpc_name(code: object) -> str:
 
 def _caller(metadata: dict[str, str | bytes], peer: str) -> str:
     """The key that a call brings, else the address that it comes from, without its port."""
-    if key := _text(metadata.get(_KEY)):
+    if key := key_of(_text(metadata.get(_KEY))):
         return key
     if forwarded := _text(metadata.get("x-forwarded-for")):  # the last address is the one that Envoy has seen
         return forwarded.rpartition(",")[2].strip()

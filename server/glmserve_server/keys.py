@@ -25,12 +25,18 @@ class Keys:
             return
         if not authorization:
             raise InvalidApiKey(f"This server wants an API key, and there is none: {_WANTED}.")
-        scheme, _, key = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not key.strip():
+        key = key_of(authorization)
+        if not key:
             raise InvalidApiKey(f"The authorization has no API key in it: {_WANTED}.")
-        digest = _digest(key.strip())
+        digest = _digest(key)
         if not sum([hmac.compare_digest(digest, known) for known in self._digests]):
             raise InvalidApiKey("The API key is not one that this server knows.")
+
+
+def key_of(authorization: str | None) -> str:
+    """The key in the header of a call, however scheme and spaces are written; empty if there is none."""
+    scheme, _, key = (authorization or "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
 
 
 def _digest(key: str) -> bytes:

@@ -7,7 +7,7 @@ choose: a model is its id, an alias and a wrong name are none.
 import asyncio
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import (
@@ -22,13 +22,12 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from glmserve_server import errors
 from glmserve_server.calls import Call
 from glmserve_server.catalogue import Entry
 
 _BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _PATIENCE: Final = 5.0
-"""Seconds that the event loop has to say how the models are."""
+"""Seconds that whoever asks has for each part of a question, and the event loop to say how the models are."""
 
 
 class Metrics:
@@ -66,9 +65,8 @@ class Metrics:
         self._thread: threading.Thread | None = None
 
     def observe(self, call: Call, code: str) -> None:
-        """Counts a call that has ended with `code`, unless its answer has had an error of its own."""
-        model, error = str(call.notes.get("model", "")), call.notes.get("error")
-        code = errors.CODES.get(str(error), code)
+        """Counts a call that has ended with `code`."""
+        model = str(call.notes.get("model", ""))
         self._calls.labels(call.method, model, code).inc()
         self._seconds.labels(call.method, model).observe(call.seconds)
         if call.first is not None:
@@ -86,6 +84,8 @@ class Metrics:
         self._models.loop = asyncio.get_running_loop()
         self._registry.register(self._models)
         self._server, self._thread = start_http_server(port, host, registry=self._registry)
+        handler: Any = self._server.RequestHandlerClass
+        handler.timeout = _PATIENCE  # without one, who asks nothing holds a thread for ever
         return self._server.server_port
 
     async def aclose(self) -> None:
@@ -109,14 +109,22 @@ class _Models(Collector):
         """Called in a thread; what it reads belongs to the event loop."""
         yield from asyncio.run_coroutine_threadsafe(self._read(), self.loop).result(_PATIENCE)
 
+    def describe(self) -> list[GaugeMetricFamily]:
+        """Their names, without numbers; asked for when only some are wanted."""
+        return [
+            GaugeMetricFamily("glmserve_model_up", "Whether the model can be run.", labels=["model"]),
+            GaugeMetricFamily(
+                "glmserve_answers", "Answers that are wanted at present, those that wait included.", labels=["model"]
+            ),
+            GaugeMetricFamily(
+                "glmserve_answers_waiting",
+                "What waits in the queue: answers, and prompts that only llama.cpp can count.",
+                labels=["model"],
+            ),
+        ]
+
     async def _read(self) -> list[GaugeMetricFamily]:
-        up = GaugeMetricFamily("glmserve_model_up", "Whether the model can be run.", labels=["model"])
-        running = GaugeMetricFamily(
-            "glmserve_answers", "Answers that are wanted at present, those that wait included.", labels=["model"]
-        )
-        waiting = GaugeMetricFamily(
-            "glmserve_answers_waiting", "Those of them that wait in the queue.", labels=["model"]
-        )
+        up, running, waiting = self.describe()
         for entry in self._entries:
             up.add_metric([entry.id], float(entry.loaded and not entry.fault))
             running.add_metric([entry.id], entry.running)

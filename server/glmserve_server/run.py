@@ -130,7 +130,7 @@ def _example(addresses: Mapping[str, str], model: str, *, keyed: bool) -> str:
     """A command to try; a key is expected where the client looks for it, too."""
     question = "What is the capital of France?"
     if "openai" not in addresses:
-        return f'glmserve ask --grpc {addresses["grpc"]} --model {model} "{question}"'
+        return f'glmserve ask --grpc {wiring.reachable(addresses["grpc"])} --model {model} "{question}"'
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": question}]})
     key = '-H "authorization: Bearer $GLMSERVE_API_KEY" ' if keyed else ""
     return f"curl {addresses['openai']}/chat/completions {key}--json '{body}'"

@@ -1,6 +1,7 @@
 """The gRPC server: opened with everything that it serves, drained before it is closed."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -102,12 +103,16 @@ class Server:
 
     async def __aenter__(self) -> Self:
         """Starts the engines, then listens. Raises `AddressInUse` for the port of the metrics."""
-        self._open_metrics()
-        for entry in self._catalogue.entries:
-            entry.on_change = partial(self._observe, entry)
-        await self._catalogue.start(self._progress)
-        await self._server.start()
-        await self._set_health()
+        async with contextlib.AsyncExitStack() as undo:
+            self._open_metrics()
+            undo.push_async_callback(self._metrics.aclose)
+            for entry in self._catalogue.entries:
+                entry.on_change = partial(self._observe, entry)
+            await self._catalogue.start(self._progress)
+            undo.push_async_callback(self._catalogue.aclose)
+            await self._server.start()
+            await self._set_health()
+            undo.pop_all()
         return self
 
     def _open_metrics(self) -> None:

@@ -38,9 +38,9 @@ from glmserve_server.server import Server
 from glmserve_server.services import ChatServicer, ModelServicer, TokenServicer
 from glmserve_server.settings import Settings
 
-__all__ = ["EdgeError", "Envoy", "build_edge", "build_engine", "build_server", "write_ready_file"]
+__all__ = ["EdgeError", "Envoy", "build_edge", "build_engine", "build_server", "reachable", "write_ready_file"]
 
-_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 (where to reach what listens everywhere)
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 (where to reach what listens everywhere)
 
 
 def build_server(settings: Settings, progress: Callable[[Entry, float], None]) -> Server:
@@ -74,15 +74,20 @@ def build_server(settings: Settings, progress: Callable[[Entry, float], None]) -
 
 def build_edge(settings: Settings, server: Server) -> Envoy:
     """Envoy in front of a server on this machine, not yet started; starting raises `EdgeError`."""
-    address = f"{_LOOPBACK[settings.host]}:{server.port}" if settings.host in _LOOPBACK else server.address
     return Envoy(
-        grpc=[address],
+        grpc=[reachable(server.address)],
         host=settings.host,
         port=settings.port,
         allow_origins=settings.edge.allow_origins,
         max_body_mib=settings.edge.max_body,
         access_log=settings.edge.access_log,
     )
+
+
+def reachable(address: str) -> str:
+    """Where this machine reaches what listens at an address."""
+    host, _, port = address.rpartition(":")
+    return f"{_LOOPBACK.get(host, host)}:{port}"
 
 
 def build_engine(model: ModelSettings, settings: Settings, *, cpus: int, budget: Budget) -> Engine:

@@ -15,6 +15,8 @@ from glmserve_server.configuration.schema import ENGINES, SECTIONS, SERVER, SHAR
 PREFIX: Final = "GLMSERVE_"
 CONFIG: Final = f"{PREFIX}CONFIG"
 MODELS: Final = f"{PREFIX}MODELS"
+API_KEY_FILE: Final = f"{PREFIX}API_KEY_FILE"
+"""The one variable that may not be empty: a server would be open that was not meant to be."""
 KEY_PREFIX: Final = f"{PREFIX}UPSTREAM_KEY_"
 """With a model's name behind it, the variable that may hold its upstream's key."""
 

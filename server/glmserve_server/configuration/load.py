@@ -57,6 +57,8 @@ def load(flags: Layer, environment: Mapping[str, str], config: Path | None = Non
         checks = checked(said, keys_of(cls), partial(unknown_section_key, section), faults)
         values[section] = made(cls, checks, said, section, faults)
     values["api_keys"] = _api_keys(values.get("api_key_file"), server, faults)
+    if not server.get("api_key_file") and environment.get(env.API_KEY_FILE) == "":
+        faults.append(f"{env.API_KEY_FILE} is empty: name a file of keys, or remove the variable")
     models = Models(layers, folder, environment, faults).read()
     values["models"] = tuple(model for model, _ in models)
     settings = made(Settings, values, server, "the server", faults)

@@ -4,6 +4,7 @@ A message that begins with a slash is a command:
 
     /fail            fails before the first word
     /fail after N    fails after N words
+    /break after N   does so with an error that nobody has foreseen
     /slow            goes on for ever, a word every 10 ms
     /count N         says the numbers from 1 to N as fast as it can
     /count N at R    says them at R words a second; late ones follow at once
@@ -112,10 +113,11 @@ async def _script(request: ChatCompletionRequest) -> AsyncIterator[str]:
     match text.split():
         case ["/fail"]:
             raise WorkerDied("The script failed before the first word.")
-        case ["/fail", "after", number] if number.isdecimal():
+        case ["/fail" | "/break" as command, "after", number] if number.isdecimal():
             for index in range(int(number)):
                 yield "word" if index == 0 else " word"
-            raise WorkerDied(f"The script failed after {number} words.")
+            told = f"The script failed after {number} words."
+            raise WorkerDied(told) if command == "/fail" else RuntimeError(told)
         case ["/slow"]:
             for index in count():
                 yield f" {index}"
