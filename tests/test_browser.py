@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -138,3 +139,16 @@ def test_no_server_is_said(browser: Any, site: str) -> None:
     page = Page(browser, f"{site}?server=http://127.0.0.1:1/v1")
     page.until(page.error)
     assert page.error() == "There is no server at http://127.0.0.1:1/v1."
+
+
+def test_a_key_is_sent_where_one_is_wanted(browser: Any, site: str, tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("only-this-one")
+    with Glmserve("up", "--model", "scripted", "--api-key-file", str(file)) as keyed:
+        page = Page(browser, f"{site}?server={keyed.openai_url}")
+        page.until(lambda: "This server wants an API key" in page.error())
+        page.one("#key").send_keys("only-this-one\t")
+        page.ask("hello", "scripted")
+        page.rest()
+        assert page.lines() == ["hello", "hello"]
+        assert page.error() == ""

@@ -240,7 +240,7 @@ async def test_asynchronous_stubs_work_the_same(server: Glmserve) -> None:
 @pytest.mark.parametrize("method", ["ChatService/CreateChatCompletion", "ModelService/ListModels"])
 def test_bytes_that_are_no_message_are_refused(channel: grpc.Channel, method: str) -> None:
     with pytest.raises(grpc.RpcError) as refused:
-        channel.unary_unary(f"/glmserve.v1.{method}")(b"\xff", timeout=30)
+        cast("Any", channel.unary_unary(f"/glmserve.v1.{method}"))(b"\xff", timeout=30)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     error = cast("grpc.Call", refused.value)
     assert "the request is no message of this method" in error.details()

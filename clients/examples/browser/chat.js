@@ -1,11 +1,18 @@
 // A chat with fetch and server-sent events. What a model writes is only ever text here, never HTML.
 
 const server = new URLSearchParams(location.search).get("server") ?? "http://127.0.0.1:8080/v1";
-const [model, talk, error, form, question, send, stop] = ["model", "talk", "error", "form", "question", "send", "stop"].map(
-  (id) => document.getElementById(id),
-);
+const ids = ["model", "key", "talk", "error", "form", "question", "send", "stop"];
+const [model, key, talk, error, form, question, send, stop] = ids.map((id) => document.getElementById(id));
 const messages = [];
 let answering = null; // the AbortController of the answer that is coming
+
+/** A response that is no error. Throws what the server says is wrong. The key is in no address, and kept nowhere. */
+async function fetched(path, { headers, ...options } = {}) {
+  const keyed = key.value && { authorization: `Bearer ${key.value}` };
+  const response = await fetch(server + path, { headers: { ...headers, ...keyed }, ...options });
+  if (!response.ok) throw new Error((await response.json()).error.message);
+  return response;
+}
 
 /** The data of each server-sent event of a response. */
 async function* eventsOf(response) {
@@ -20,13 +27,12 @@ async function* eventsOf(response) {
 
 /** The pieces of an answer. Throws what the server says is wrong, and if the answer ends in the middle. */
 async function* answer(request, signal) {
-  const response = await fetch(`${server}/chat/completions`, {
+  const response = await fetched("/chat/completions", {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ ...request, stream: true }),
     signal,
   });
-  if (!response.ok) throw new Error((await response.json()).error.message);
   for await (const data of eventsOf(response)) {
     if (data === "[DONE]") return;
     const chunk = JSON.parse(data);
@@ -101,9 +107,15 @@ question.addEventListener("keydown", (event) => {
 
 stop.addEventListener("click", () => answering?.abort());
 
-try {
-  const { data } = await (await fetch(`${server}/models`)).json();
-  model.append(...data.map(({ id }) => new Option(id, id)));
-} catch {
-  show(`There is no server at ${server}.`);
+async function listModels() {
+  try {
+    const { data } = await (await fetched("/models")).json();
+    model.replaceChildren(...data.map(({ id }) => new Option(id, id)));
+    show("");
+  } catch (problem) {
+    show(problem instanceof TypeError ? `There is no server at ${server}.` : problem.message);
+  }
 }
+
+key.addEventListener("change", listModels);
+listModels();
