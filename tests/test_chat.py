@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 from faces import BATCHED_WAYS, SMOLLM2_WAYS, WAYS, Face, Refused, Reply, chatting
@@ -159,6 +160,14 @@ def test_a_prompt_that_does_not_fit_is_refused_with_both_numbers(face: Face) -> 
     assert (refused.value.status, refused.value.code) == (400, "context_length_exceeded")
     with pytest.raises(Refused, match="at least"):
         next(iter(face.stream([("user", "word " * 1_000_000)], **GREEDY)))
+
+
+def test_earlier_calls_count_before_they_are_read(face: Face) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": " " * 1_100_000}}
+    turns: Any = [{"role": "assistant", "tool_calls": [call]}, ("user", "Hello!")]
+    with pytest.raises(Refused, match="at least") as refused:
+        face.ask(turns, **GREEDY)
+    assert (refused.value.status, refused.value.code) == (400, "context_length_exceeded")
 
 
 def test_an_unknown_model_is_not_found(face: Face) -> None:

@@ -14,7 +14,7 @@ from test_dialects_answer import check_events
 from test_text import TEXTS
 
 from glmserve.v1 import message_pb2, tool_pb2
-from glmserve.v1.chat_pb2 import ChatCompletionRequest
+from glmserve.v1.chat_pb2 import ChatCompletionRequest, Prompt
 from glmserve.v1.content_pb2 import ContentPart
 from glmserve.v1.message_pb2 import Message, ToolCall
 from glmserve.v1.tool_pb2 import FunctionTool, Tool, ToolChoice
@@ -64,6 +64,12 @@ def test_tokens_give_back_the_text_that_they_came_from(dialect: Glm4Dialect, tex
     empty = len(prompt(dialect, said("assistant", ""))) - 1
     ids = prompt(dialect, said("assistant", text))[empty - 1 : -1]
     assert spoken(dialect, ids) == [Text(text)] if text else not spoken(dialect, ids)
+
+
+@pytest.mark.parametrize("text", [" " * 1_100_000, "a" + "\t" * 2_000_000 + "b", "x " * 600_000 + " " * 300_000 + "y"])
+def test_long_white_space_is_read(dialect: Glm4Dialect, text: str) -> None:
+    ids = dialect.raw.ids(Prompt(text=text, add_special_tokens=False))
+    assert b"".join(dialect.raw.spell(ids)).decode() == text
 
 
 def test_special_tokens_in_a_text_stay_text(dialect: Glm4Dialect) -> None:

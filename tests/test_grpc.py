@@ -245,3 +245,9 @@ def test_bytes_that_are_no_message_are_refused(channel: grpc.Channel, method: st
     error = cast("grpc.Call", refused.value)
     assert "the request is no message of this method" in error.details()
     assert "x-request-id" in dict(error.trailing_metadata())
+
+
+@pytest.mark.parametrize("text", [" " * 200_000 + "end", "/count " + "9" * 5000, "/fail after " + "9" * 5000])
+def test_the_scripted_model_says_any_text_back(channel: grpc.Channel, text: str) -> None:
+    reply = ChatServiceStub(channel).CreateChatCompletion(question(text, "scripted"), timeout=30)
+    assert reply.choices[0].message.content[0].text == text

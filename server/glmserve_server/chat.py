@@ -10,16 +10,12 @@ from itertools import groupby
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.status_pb2 import Status
 
-from glmserve.v1 import message_pb2
 from glmserve.v1.chat_pb2 import (
     ChatCompletionRequest,
-    Choice,
     CreateChatCompletionResponse,
     Started,
     StreamChatCompletionResponse,
 )
-from glmserve.v1.content_pb2 import ContentPart
-from glmserve.v1.message_pb2 import Message
 from glmserve.v1.model_pb2 import Model
 from glmserve.v1.token_pb2 import (
     CountTokensRequest,
@@ -34,6 +30,7 @@ from glmserve_server.ahead import Ahead
 from glmserve_server.catalogue import Catalogue, Entry
 from glmserve_server.engines.engine import Events
 from glmserve_server.errors import DeadlineExceeded, InvalidArgument, ShuttingDown
+from glmserve_server.fold import Fold
 from glmserve_server.together import together
 
 
@@ -158,66 +155,6 @@ class Chat:
                 entry.running -= 1
                 self._answers.discard(answer)
                 timer.cancel()
-
-
-class Fold:
-    """Puts the events of an answer together again."""
-
-    def __init__(self) -> None:
-        self._response = CreateChatCompletionResponse()
-        self._texts: dict[int, list[str]] = {}
-
-    def add(self, event: StreamChatCompletionResponse) -> None:
-        """The next event."""
-        match event.WhichOneof("event"):
-            case "started":
-                started = event.started
-                self._response.MergeFrom(
-                    CreateChatCompletionResponse(
-                        id=started.id, model=started.model, created=started.created, ignored=started.ignored
-                    )
-                )
-            case "usage":
-                self._response.usage.CopyFrom(event.usage)
-            case "text":
-                self._texts.setdefault(event.text.choice_index, []).append(event.text.text)
-                self._choice(event.text.choice_index).logprobs.extend(event.text.logprobs)
-            case "reasoning":
-                self._choice(event.reasoning.choice_index).message.reasoning_content += event.reasoning.text
-            case "tool_call":
-                self._add_tool_call(event)
-            case "finished":
-                self._finish(event)
-
-    def response(self) -> CreateChatCompletionResponse:
-        """The whole answer, once all events have been added."""
-        for index, texts in self._texts.items():
-            self._choice(index).message.content.append(ContentPart(text="".join(texts)))
-        self._texts = {}
-        return self._response
-
-    def _choice(self, index: int) -> Choice:
-        while len(self._response.choices) <= index:
-            number = len(self._response.choices)
-            self._response.choices.add(index=number, message=Message(role=message_pb2.ROLE_ASSISTANT))
-        return self._response.choices[index]
-
-    def _add_tool_call(self, event: StreamChatCompletionResponse) -> None:
-        delta = event.tool_call
-        calls_so_far = self._choice(delta.choice_index).message.tool_calls
-        if delta.index == len(calls_so_far):
-            calls_so_far.add(id=delta.id, name=delta.name)
-        calls_so_far[delta.index].arguments_json += delta.arguments_json
-
-    def _finish(self, event: StreamChatCompletionResponse) -> None:
-        finished = event.finished
-        choice = self._choice(finished.choice_index)
-        choice.finish_reason = finished.finish_reason
-        match finished.WhichOneof("stopped_by"):
-            case "stop_string":
-                choice.stop_string = finished.stop_string
-            case "stop_token":
-                choice.stop_token = finished.stop_token
 
 
 def _complete(started: Started, entry: Entry, ignored: list[str]) -> None:

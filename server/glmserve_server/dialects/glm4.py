@@ -13,6 +13,7 @@ for each of its tokens, `<|end_of_image|>` (zai-org's glm-4v-9b, whose tokenizer
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -61,6 +62,10 @@ _ROLES: Final = {
     message_pb2.ROLE_ASSISTANT: "<|assistant|>",
     message_pb2.ROLE_TOOL: "<|observation|>",
 }
+
+_WHITE_SPACE: Final = re.compile(r"\s+")
+_LONGEST_RUN: Final = 100_000
+"""Characters of white space that are read at once."""
 
 
 class Glm4Dialect:
@@ -150,7 +155,17 @@ class Glm4Dialect:
         return [self._special[role], *self._encode(f"{metadata}\n"), *image, *self._encode(content)]
 
     def _encode(self, text: str) -> list[int]:
-        return self._encoding.encode_ordinary(text)
+        return [token for part in _parts(text) for token in self._encoding.encode_ordinary(part)]
+
+
+def _parts(text: str) -> Iterator[str]:
+    """The text in parts that tiktoken can read: it panics at white space of about a million characters."""
+    begun = 0
+    for run in _WHITE_SPACE.finditer(text) if len(text) > _LONGEST_RUN else ():
+        for end in range(run.start() + _LONGEST_RUN, run.end(), _LONGEST_RUN):
+            yield text[begun:end]
+            begun = end
+    yield text[begun:]
 
 
 def ranks_of(vocabulary: bytes) -> dict[bytes, int]:

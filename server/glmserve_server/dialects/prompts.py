@@ -70,11 +70,19 @@ class Prompts:
         return [_decoded(data) for data in self._dialect.raw.spell(ids)]
 
 
+_LONGEST_ESCAPE: Final = 6
+"""Bytes of a character of JSON, such as `\\u0041`, that dialects write as one byte."""
+
+
 def least_tokens(request: ChatCompletionRequest, longest_token: int) -> int:
-    """How many tokens a prompt has at least, if none has more bytes than `longest_token`. Costs next to nothing."""
+    """How many tokens a prompt has at least, if none has more bytes than `longest_token`. Costs next to nothing.
+
+    White space around the values of calls counts as well, which dialects may leave out.
+    """
     texts = [part.text for message in request.messages for part in message.content]
     texts += [request.prompt.text, *Toolbox.of(request).texts()]
-    return sum(len(text.encode()) for text in texts) // longest_token
+    calls = sum(len(call.arguments_json) for message in request.messages for call in message.tool_calls)
+    return (sum(len(text.encode()) for text in texts) + calls // _LONGEST_ESCAPE) // longest_token
 
 
 def too_long(request: ChatCompletionRequest, context_length: int, tokens: str) -> ContextLengthExceeded:

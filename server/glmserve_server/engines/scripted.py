@@ -18,7 +18,7 @@ tokens of a raw prompt are the bytes of its text in UTF-8, so that tokens and te
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from itertools import count
+from itertools import count, pairwise
 
 from glmserve.v1 import chat_pb2, message_pb2
 from glmserve.v1.chat_pb2 import (
@@ -36,7 +36,8 @@ from glmserve_server.errors import ContextLengthExceeded, InvalidArgument, Worke
 from glmserve_server.text import StopStrings
 
 _BYTES = 256
-_WORD = re.compile(r"\s*\S+")
+_WORD = re.compile(r"\S+")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class ScriptedEngine:
@@ -113,7 +114,7 @@ async def _script(request: ChatCompletionRequest) -> AsyncIterator[str]:
     match text.split():
         case ["/fail"]:
             raise WorkerDied("The script failed before the first word.")
-        case ["/fail" | "/break" as command, "after", number] if number.isdecimal():
+        case ["/fail" | "/break" as command, "after", number] if _NUMBER.fullmatch(number):
             for index in range(int(number)):
                 yield "word" if index == 0 else " word"
             told = f"The script failed after {number} words."
@@ -122,11 +123,11 @@ async def _script(request: ChatCompletionRequest) -> AsyncIterator[str]:
             for index in count():
                 yield f" {index}"
                 await asyncio.sleep(0.01)
-        case ["/count", number] if number.isdecimal():
+        case ["/count", number] if _NUMBER.fullmatch(number):
             for index in range(1, int(number) + 1):
                 yield f" {index}"
                 await asyncio.sleep(0)
-        case ["/count", number, "at", rate] if number.isdecimal() and rate.isdecimal() and int(rate):
+        case ["/count", number, "at", rate] if _NUMBER.fullmatch(number) and _NUMBER.fullmatch(rate) and int(rate):
             loop = asyncio.get_running_loop()
             begun = loop.time()
             for index in range(1, int(number) + 1):
@@ -168,4 +169,5 @@ def _text(message: message_pb2.Message) -> str:
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(text)
+    """The words, each with the white space before it."""
+    return [text[begun:end] for begun, end in pairwise([0, *(word.end() for word in _WORD.finditer(text))])]
