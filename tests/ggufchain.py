@@ -18,9 +18,11 @@ from glmserve_server.engines.llama import letters
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 END: Final = "<|endoftext|>"
+OBSERVATION: Final = "<|observation|>"
+"""Ends a turn with a call."""
 SPECIAL: Final = (
     *(END, "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>"),
-    *("<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"),
+    *("<|system|>", "<|user|>", "<|assistant|>", OBSERVATION),
     *("<|begin_of_image|>", "<|end_of_image|>", "<|begin_of_video|>", "<|end_of_video|>", "/nothink"),
 )
 WORDS: Final = (
@@ -56,18 +58,24 @@ class Said(NamedTuple):
 
 
 def write_gguf_chain(
-    path: Path, template: str, *answers: str, spelled: Sequence[str] = (), seen: Sequence[Sequence[int]] = ()
+    path: Path,
+    template: str,
+    *answers: str,
+    spelled: Sequence[str] = (),
+    seen: Sequence[Sequence[int]] = (),
+    eom: bool = True,
 ) -> dict[str, Said]:
     """Writes a file with a template of `TEMPLATES` that can give each of the answers. Returns these by their texts.
 
     In the answers `spelled` no mark is a token, which no trained model does. `seen`: for each answer the colours, as
-    `ggufprojector.py` numbers them, that a prompt must have for the model to begin with it by itself.
+    `ggufprojector.py` numbers them, that a prompt must have for the model to begin with it by itself. `eom`: whether
+    the file tells llama.cpp that `OBSERVATION` ends an answer; one answer may have it within.
     """
     runs: dict[str, list[str]] = {}
     for answer in (*answers, *spelled):
         known = {piece for run in runs.values() for piece in run}
-        runs[answer] = _pieces(answer, known, () if answer in spelled else MARKS)
-    pieces = {piece for run in runs.values() for piece in run}.difference(MARKS)
+        runs[answer] = _pieces(answer, known, () if answer in spelled else (*MARKS, OBSERVATION))
+    pieces = {piece for run in runs.values() for piece in run}.difference(MARKS, [OBSERVATION])
     ordinary = [*map(chr, range(256)), *sorted(pieces)]
     tokens = [*ordinary, *SPECIAL, *WORDS]
     kinds = [*[_NORMAL] * len(ordinary), *[_CONTROL] * len(SPECIAL), *[_USER_DEFINED] * len(WORDS)]
@@ -81,14 +89,14 @@ def write_gguf_chain(
         decisions = [run[0], *(other for one, other in pairwise(run) if one in marks), ids[END], ids["<tool_call>"]]
         said[answer] = Said(answer, tuple(dict.fromkeys(decisions)))
     begins = {ids[runs[answer][0]]: colours for answer, colours in zip(answers, seen, strict=False)}
-    _write(path, (TEMPLATES / f"{template}.jinja").read_text(), tokens, kinds, ids, follows, begins)
+    _write(path, (TEMPLATES / f"{template}.jinja").read_text(), tokens, kinds, ids, follows, begins, eom=eom)
     return said
 
 
 def _pieces(text: str, known: Set[str], marks: Sequence[str]) -> list[str]:
     """The text as marks, where they stand, and else in pieces of few characters that no answer has had."""
     pieces: list[str] = []
-    for part in re.split(f"({'|'.join(marks)})", text) if marks else [text]:
+    for part in re.split(f"({'|'.join(map(re.escape, marks))})", text) if marks else [text]:
         if part in marks:
             pieces.append(part)
             continue
@@ -114,6 +122,8 @@ def _write(
     ids: dict[str, int],
     follows: dict[int, int],
     begins: dict[int, Sequence[int]],
+    *,
+    eom: bool,
 ) -> None:
     rows = len(tokens)
     size = -(-(rows + COLOURS) // 32) * 32
@@ -135,7 +145,8 @@ def _write(
     writer.add_token_merges([f"{_letters(chr(0), _NORMAL)} {_letters(chr(0), _NORMAL)}"])
     writer.add_eos_token_id(ids[END])
     writer.add_eot_token_id(ids["<|user|>"])
-    writer.add_eom_token_id(ids["<|observation|>"])
+    if eom:
+        writer.add_eom_token_id(ids[OBSERVATION])
     writer.add_add_bos_token(False)
     writer.add_chat_template(template)
     for name, array in _tensors(rows, size, follows, begins).items():

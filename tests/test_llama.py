@@ -22,7 +22,7 @@ import grpc
 import openai
 import psutil
 import pytest
-from faces import Face, Refused, opened
+from faces import Face, Refused, Reply, opened
 from reference import library_answers
 from running import COMMAND, MODEL, Glmserve, health_of, llama_server
 
@@ -376,6 +376,23 @@ def test_a_required_call_has_the_arguments_of_its_function(face: Face) -> None:
         QUESTION, **GREEDY, tools=tools, tool_choice="required", max_completion_tokens=200
     ).calls
     assert sorted(json.loads(arguments)) == {"agree": ["yes"], "visit": ["city", "people", "size"]}[name]
+
+
+@pytest.mark.parametrize("mode", ["auto", "required"])
+def test_a_function_that_is_allowed_twice_is_allowed_once(face: Face, mode: str) -> None:
+    functions = {"agree": YES, "visit": CITY}
+    tools = [
+        {"type": "function", "function": {"name": name, "parameters": schema}} for name, schema in functions.items()
+    ]
+
+    def called(*names: str) -> Reply:
+        allowed = {"mode": mode, "tools": [{"type": "function", "function": {"name": name}} for name in names]}
+        choice = {"type": "allowed_tools", "allowed_tools": allowed}
+        return face.ask(QUESTION, **GREEDY, tools=tools, tool_choice=choice, max_completion_tokens=200)
+
+    once = called("agree")
+    assert called("agree", "agree") == once
+    assert [name for name, _ in once.calls] == ["agree"] * (mode == "required")
 
 
 def test_the_form_of_a_response_is_not_that_of_a_call(client: openai.OpenAI) -> None:

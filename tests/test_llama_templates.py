@@ -76,6 +76,8 @@ TAGGED: Final = (
 
 JSON_CALL: Final = '\nI ask.\nget_weather\n{"city": "Kyoto", "days": 2}'
 SPOKEN: Final = "\nGood evening!"
+INVENTED: Final = f"{JSON_CALL}{ggufchain.OBSERVATION}\nHail and snow."
+"""What a model goes on to write that nobody stops behind its call."""
 THINKING: Final = "\nHmm, so be it.</think>\nDone now."
 
 OPENED: Final = "I see it.</think>Quite so."
@@ -106,6 +108,7 @@ def chains(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chains]:
         "thinking": ggufchain.write_gguf_chain(
             folder / "thinking.gguf", "thinking", JSON_CALL, spelled=(THINKING, SPOKEN)
         ),
+        "unnamed": ggufchain.write_gguf_chain(folder / "unnamed.gguf", "metadata", SPOKEN, INVENTED, eom=False),
         "raising": ggufchain.write_gguf_chain(folder / "raising.gguf", "raising", TEXT),
     }
     models = [word for name in said for word in ("--model", str(folder / f"{name}.gguf"))]
@@ -405,6 +408,27 @@ def test_what_a_template_cannot_show_is_refused(face: Face, chains: Chains) -> N
     assert untold.text == TEXT
 
 
+def nested(depth: int) -> str:
+    """Arguments that are so deep."""
+    return '{"city": ' + "[" * (depth - 1) + "]" * (depth - 1) + "}"
+
+
+@pytest.mark.parametrize("depth", [65, 600, 100_000])
+def test_earlier_arguments_that_are_too_deep_are_refused(face: Face, chains: Chains, depth: int) -> None:
+    def turns(*depths: int) -> list[Turn]:
+        functions = [{"name": "get_weather", "arguments": nested(depth)} for depth in depths]
+        calls = [{"id": "c", "type": "function", "function": function} for function in functions]
+        return [*ASKED, {"role": "assistant", "content": None, "tool_calls": calls}]
+
+    assert face.ask(turns(64, 64), **chains.saying("tagged", TEXT)).text == TEXT
+    with pytest.raises(Refused, match=r"messages\[1\]\.tool_calls\[1\]\..* deeper than 64 levels") as refused:
+        face.ask(turns(64, depth), **chains.saying("tagged", TEXT))
+    path = "arguments_json" if isinstance(face, GrpcFace) else "function.arguments"
+    assert (refused.value.status, refused.value.param) == (400, f"messages[1].tool_calls[1].{path}")
+    # In the words of our dialects they are text.
+    assert face.ask(turns(64, min(depth, 600)), **chains.saying("metadata", SPOKEN)).text == SPOKEN.strip()
+
+
 def test_a_prompt_is_counted_as_it_is_read(face: Face, chains: Chains) -> None:
     several: list[dict[str, Any]] = [{}, {"tools": TOOLS}]
     for more in several:
@@ -427,6 +451,27 @@ def test_a_glm4_that_another_has_made_is_spoken_to_as_ours(face: Face, chains: C
     assert texts[:4] == ["[gMASK]", "<sop>", "<|user|>", "\n"]
     assert "".join(texts[4:]) == "<|user|><|assistant|>"
     assert len(ids) == len(texts) > 8
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+def test_a_call_ends_the_answer_also_where_the_file_does_not_say_so(face: Face, chains: Chains, parallel: bool) -> None:
+    """Converters name two of the three tokens that end answers: llama.cpp goes on behind the third."""
+    more = {"tools": TOOLS, "parallel_tool_calls": parallel}
+    named = asked(face, ASKED, **chains.saying("metadata", JSON_CALL, **more))
+    reply = asked(face, ASKED, **chains.saying("unnamed", INVENTED, **more))
+    assert (reply.text, reply.calls, reply.finish) == (named.text, named.calls, "tool_calls")
+    assert reply.completion_tokens == named.completion_tokens
+    again = face.ask(ASKED, **chains.saying("unnamed", INVENTED, **more))
+    assert 0 < again.cached_tokens < again.prompt_tokens
+    assert again == reply
+    assert face.ask(ASKED, **chains.saying("unnamed", SPOKEN)).text == SPOKEN.strip()
+
+
+def test_who_wants_no_end_gets_what_follows_a_call(face: Face, chains: Chains) -> None:
+    said = chains.saying("unnamed", INVENTED, tools=TOOLS, ignore_eos=True, max_completion_tokens=40)
+    reply = asked(face, ASKED, **said)
+    assert (reply.finish, reply.completion_tokens) == ("length", 40)
+    assert "Hail and snow." in reply.text
 
 
 def test_earlier_calls_of_such_a_file_are_turns_with_metadata(chains: Chains) -> None:

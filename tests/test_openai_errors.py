@@ -48,6 +48,7 @@ def error_in(response: httpx.Response) -> dict[str, Any]:
 
 
 USER = {"role": "user", "content": "hi"}
+FUNCTION = {"type": "function", "function": {"name": "f"}}
 WRONG_BODIES = [
     pytest.param(b"", None, "not JSON", id="nothing"),
     pytest.param(b'{"model": "scripted",\n "messages": [}', None, "line 2 column 15", id="broken JSON"),
@@ -133,6 +134,16 @@ WRONG_BODIES = [
         id="parameters as a list",
     ),
     pytest.param({"messages": [USER], "tool_choice": "maybe"}, "tool_choice", "none, auto, required", id="tool choice"),
+    pytest.param(
+        {
+            "messages": [USER],
+            "tools": [FUNCTION],
+            "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [FUNCTION] * 129}},
+        },
+        "tool_choice.allowed_tools.tools",
+        "tool_choice.allowed_tools.tools may have at most 128 names, not 129",
+        id="too many allowed tools",
+    ),
     pytest.param(
         {"messages": [USER], "response_format": {"type": "json_schema", "json_schema": {"name": "a"}}},
         "response_format.json_schema.schema",

@@ -21,6 +21,7 @@ from paintings import encoded, painted
 from running import MODEL, Glmserve
 from upstreams import DONE, HEAD, Upstream, chunk, usage
 
+from glmserve.v1 import tool_pb2
 from glmserve.v1.chat_pb2_grpc import ChatServiceStub
 from glmserve.v1.model_pb2 import GetModelRequest
 from glmserve.v1.model_pb2_grpc import ModelServiceStub
@@ -236,6 +237,17 @@ def test_values_that_ask_for_nothing_are_neither_named_nor_refused(column: Colum
     response = column.http.post("/chat/completions", json=column.body(**IDLE))
     assert response.status_code == 200, response.text
     assert "x-glmserve-ignored" not in response.headers
+
+
+def test_no_more_functions_may_be_allowed_than_may_be_declared(column: Column) -> None:
+    call = parse_chat_call(json.dumps(column.body(tools=TOOLS, tool_choice="required")).encode())
+    allowed = call.request.tool_choice.allowed_tools
+    allowed.mode = tool_pb2.ToolChoice.MODE_REQUIRED
+    allowed.function_names[:] = ["f"] * 30_000
+    with pytest.raises(grpc.RpcError, match="may have at most 128 names, not 30000") as refused:
+        column.grpc.CreateChatCompletion(call.request)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert violated(refused.value) == "tool_choice.allowed_tools.function_names"
 
 
 def limits(fate: str) -> set[str]:

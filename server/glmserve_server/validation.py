@@ -237,6 +237,7 @@ def _check_allowed_tools(allowed: AllowedTools, functions: set[str]) -> None:
         raise InvalidArgument(f"{path}.mode must be auto or required", field=f"{path}.mode")
     if not allowed.function_names:
         raise InvalidArgument(f"{path}.function_names must name at least one function", field=f"{path}.function_names")
+    _check_count(len(allowed.function_names), MAX_TOOLS, "names", f"{path}.function_names")
     for index, name in enumerate(allowed.function_names):
         _check_declared(name, functions, f"{path}.function_names[{index}]")
 

@@ -24,7 +24,7 @@ class Toolbox:
     callable: frozenset[str] = field(default_factory=frozenset)
     """Declared functions that may be called; what names another one is text."""
     required: tuple[str, ...] = ()
-    """The answer must begin with a call of one of these; empty: with what it likes."""
+    """The answer must begin with a call of one of these, each named once; empty: with what it likes."""
     earlier: frozenset[str] = frozenset(BUILTIN_NAMES.values())
     """The built-in tools among whose calls earlier ones may be, shown now or not: all whose names no function has."""
 
@@ -38,7 +38,7 @@ class Toolbox:
             case "function_name":
                 return cls(tools, frozenset([choice.function_name]), (choice.function_name,), earlier)
             case "allowed_tools":
-                allowed = tuple(choice.allowed_tools.function_names)
+                allowed = tuple(dict.fromkeys(choice.allowed_tools.function_names))
                 must = choice.allowed_tools.mode == ToolChoice.MODE_REQUIRED
                 functions = tuple(tool for tool in tools if isinstance(tool, FunctionTool))
                 return cls(functions, frozenset(allowed), allowed if must else (), earlier)

@@ -200,7 +200,7 @@ class AllowedTools(_message.Message):
     """`MODE_AUTO` or `MODE_REQUIRED`. Required."""
     @_builtins.property
     def function_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of declared functions; at least one."""
+        """Names of declared functions; at least one, at most 128."""
 
     def __init__(
         self,

@@ -45,6 +45,7 @@ class SpokenAnswer:
     ) -> None:
         self._answer = Answer(reader, request, index, prompt_tokens)
         self._stop_ids = stop_ids
+        self._endless = request.ignore_eos
         self._stop_token: int | None = None
         self._logprobs = Logprobs(request)
 
@@ -58,7 +59,8 @@ class SpokenAnswer:
         piece = self._piece(chunk)
         for event in self._answer.read(piece) if piece is not None else ():
             if event.HasField("usage"):
-                event.usage.completion_tokens = chunk["__verbose"]["tokens_predicted"] - (self._stop_token is not None)
+                stopped = isinstance(piece, End) and piece.token is not None  # llama.cpp counts the end token
+                event.usage.completion_tokens = chunk["__verbose"]["tokens_predicted"] - stopped
             yield self._logprobs.given_to(event)
 
     def _piece(self, chunk: Chunk) -> Piece | None:
@@ -70,7 +72,8 @@ class SpokenAnswer:
         token, text = shown["tokens"][0], choice["text"]
         if token in self._stop_ids:
             self._stop_token = token
-            return None
+            # Not all files name all of them to llama.cpp, which would go on behind one that it does not know.
+            return None if self._endless else End("stop", token)
         self._logprobs.add(choice["logprobs"])
         # Tokens that complete no character do not come; those that are no text have their meaning by id.
         return [Written(text) if text else token]

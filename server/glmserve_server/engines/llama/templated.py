@@ -56,6 +56,9 @@ _OURS: Final = (
 
 _LOGPROBS: Final = "logprobs: this model gives no log probabilities"
 
+_MAX_DEPTH: Final = 64
+"""Of the arguments of an earlier call, as of all of a request over HTTP."""
+
 _TEMPLATE_KEY: Final = "tokenizer.chat_template"
 
 
@@ -131,14 +134,34 @@ def _with_objects(message: dict[str, Any], field: str) -> dict[str, Any]:
     for index, call in enumerate(message.get("tool_calls", ())):
         function = call["function"]
         function["arguments"] = function["arguments"].strip() or "{}"
-        try:
-            value = json.loads(function["arguments"])
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, dict):
-            name = f"{field}.tool_calls[{index}].arguments_json"
-            raise InvalidArgument(f"{name} must be a JSON object, not {function['arguments'][:64]!r}", field=name)
+        _check_object(function["arguments"], f"{field}.tool_calls[{index}].arguments_json")
     return message
+
+
+def _check_object(text: str, field: str) -> None:
+    """Raises `InvalidArgument` for what is no JSON object, or one too deep to be gone through."""
+    try:
+        value = json.loads(text)
+        deep = _is_deep(value)
+    except ValueError:
+        value, deep = None, False
+    except RecursionError:
+        deep = True
+    if deep:
+        raise InvalidArgument(f"{field} is nested deeper than {_MAX_DEPTH} levels", field=field)
+    if not isinstance(value, dict):
+        raise InvalidArgument(f"{field} must be a JSON object, not {text[:64]!r}", field=field)
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether JSON has more levels than may be. Goes from level to level, not into the depth."""
+    level = [value]
+    for _ in range(_MAX_DEPTH + 1):
+        level = [node for node in level if isinstance(node, dict | list)]
+        if not level:
+            return False
+        level = [child for node in level for child in (node.values() if isinstance(node, dict) else node)]
+    return True
 
 
 def _joined(message: dict[str, Any]) -> dict[str, Any]:
