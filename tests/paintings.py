@@ -80,6 +80,12 @@ def png(
     return b"\x89PNG\r\n\x1a\n" + head + more + body + chunk(b"IEND", b"")
 
 
+def deep(colour: bytes, *, clear: bytes) -> bytes:
+    """A PNG file of one colour, grey or not, of 16 bits a sample, and the colour that shines through."""
+    kind = 0 if len(colour) == 2 else 2
+    return png(4, 4, (b"\0" + colour * 4) * 4, depth=16, colour=kind, more=chunk(b"tRNS", clear))
+
+
 def interlaced() -> bytes:
     """Red, in the seven passes of Adam7, of 8 × 8 pixels."""
     passes = ((1, 1), (1, 1), (2, 1), (2, 2), (4, 2), (4, 4), (8, 4))

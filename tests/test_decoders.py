@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 import psutil
 import pytest
 import pytest_asyncio
-from paintings import DAMAGED, RED, WHOLE, chunk, encoded, foreign, noise, plain, png, turned
+from paintings import DAMAGED, RED, WHOLE, chunk, deep, encoded, foreign, noise, plain, png, turned
 from PIL import Image
 
 from glmserve_server.errors import ModelUnavailable, QueueFull
@@ -97,6 +97,23 @@ async def test_what_shines_through_is_white(decoders: Decoders, form: str) -> No
 async def test_grey_of_16_bits_keeps_its_shades(decoders: Decoders) -> None:
     image = Image.new("I;16", (4, 4), 0x8080)
     assert near((await decoded(decoders, encoded(image, "PNG"))).getpixel((8, 8)), (128, 128, 128))
+
+
+@pytest.mark.parametrize("colour", [b"\x80\x00", b"\x80\x00\x40\x00\x00\xff"], ids=["grey", "rgb"])
+async def test_a_colour_of_16_bits_that_shines_through_is_white(decoders: Decoders, colour: bytes) -> None:
+    seen = await decoded(decoders, deep(colour, clear=colour))
+    assert near(seen.getpixel((8, 8)), (255, 255, 255))
+
+
+@pytest.mark.parametrize(
+    ("colour", "clear"),
+    [(b"\x7f\xff", b"\x00\x7f"), (b"\x7f\xff", b"\x7f\xfe"), (b"\x7f\xff" * 3, b"\x00\x7f" * 3)],
+    ids=["grey as its scaled value", "almost the grey", "rgb as its high bytes"],
+)
+async def test_a_colour_of_16_bits_that_does_not_shine_through_is_seen(
+    decoders: Decoders, colour: bytes, clear: bytes
+) -> None:
+    assert near((await decoded(decoders, deep(colour, clear=clear))).getpixel((8, 8)), (127, 127, 127))
 
 
 async def test_a_picture_is_what_the_model_card_makes_of_it(decoders: Decoders) -> None:

@@ -98,6 +98,19 @@ def test_a_stop_string_is_not_found_across_a_call(parser: type, call: str) -> No
     assert told[-2].finished.stop_token == STOP
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("python", '{"code": ""}'), ("cogview", '{"prompt": ""}'), ("simple_browser", "{}")]
+)
+@pytest.mark.parametrize("after", ["", "\n"])
+def test_a_built_in_tool_that_is_only_named_has_its_argument(name: str, arguments: str, after: str) -> None:
+    assert "".join(words(events(Glm4Parser(Toolbox((name,))), [name, after]))) == name + arguments
+
+
+def test_a_function_with_the_name_of_a_built_in_tool_has_no_such_argument() -> None:
+    toolbox = Toolbox((FunctionTool(name="python"),), frozenset(["python"]))
+    assert words(events(Glm4Parser(toolbox), ["python"])) == ["python", "{}"]
+
+
 @PARSERS
 def test_text_before_a_call_too_many_is_told(parser: type, call: str) -> None:
     told = events(parser(TOOLBOX), [call, f"\nAgain.\n{call}"], stop=[".x"], parallel_tool_calls=False)

@@ -380,8 +380,17 @@ def test_urls_of_allowed_hosts_are_fetched(tower: Path, way: Way) -> None:
         "data:image/jpeg;base64," + base64.b64encode(RED_DISC).decode(),
         "data:;base64," + base64.b64encode(RED_DISC).decode(),
         "data:application/octet-stream;base64," + base64.b64encode(RED_DISC).decode(),
+        "data:image/*;base64," + base64.b64encode(RED_DISC).decode(),
+        "data:image/png; base64," + base64.b64encode(RED_DISC).decode(),
+        "data:image/png;name=a%20b.png;base64," + base64.b64encode(RED_DISC).decode(),
+        'data:image/png; name="a (1); b.png" ;base64,' + base64.b64encode(RED_DISC).decode(),
+        "data:image/png;base64," + base64.encodebytes(RED_DISC).decode().replace("\n", "\t"),
+        " \n\tdata:image/png;base64," + base64.b64encode(RED_DISC).decode() + "\t\r\n ",
     ],
-    ids=["bare", "lines", "another type", "no type", "any type"],
+    ids=[
+        *("bare", "lines", "another type", "no type", "any type", "any kind", "a space"),
+        *("a name", "a name in quotes", "tabs", "white space around"),
+    ],
 )
 def test_base64_comes_in_several_forms(seeing: Glmserve, url: str) -> None:
     content = [{"type": "image_url", "image_url": {"url": url, "detail": "low"}}, {"type": "text", "text": "x"}]
@@ -396,7 +405,11 @@ def test_base64_comes_in_several_forms(seeing: Glmserve, url: str) -> None:
         ("cat.png", "not valid base64"),
         ("data:image/svg+xml;base64," + base64.b64encode(b"<svg/>").decode(), "is an SVG drawing"),
         ("data:video/mp4;base64,AAAA", "must be an https:"),
+        ("data:image/png;base64", "must be an https:"),
+        ("data:image/png;name=a b.png;base64,AAAA", "must be an https:"),
+        ('data:image/png;name="a.png;base64,AAAA', "must be an https:"),
         ("", "must be an https:"),
+        (" \n", "must be an https:"),
     ],
 )
 def test_what_is_no_picture_is_refused(seeing: Glmserve, url: str, reason: str) -> None:

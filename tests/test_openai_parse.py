@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from typing import Any
 
 import pytest
@@ -117,6 +118,26 @@ def test_images_come_as_bytes_or_as_an_address() -> None:
 def test_images_from_elsewhere_are_refused(url: str) -> None:
     with pytest.raises(InvalidRequest, match="URL"):
         parse(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}])
+
+
+def test_white_space_around_the_address_of_an_image_is_not_part_of_it() -> None:
+    url = {"url": "\n https://example.org/a.png\t"}
+    (message,) = messages_of({"role": "user", "content": [{"type": "image_url", "image_url": url}]})
+    assert message["content"] == [{"image": {"url": "https://example.org/a.png"}}]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [";", "; ", " ", ";a", ";a=", ";a=b", ";a=b ", ';a="', ';a="b"', ';a="b" ', "a", "%", "*", ";base64", "data:"],
+)
+@pytest.mark.parametrize("kind", ["", "image/", "image/png", "image/png;"])
+def test_a_long_head_of_a_data_url_is_refused_at_once(kind: str, part: str) -> None:
+    long = "data:" + kind + part * 200_000
+    begun = time.process_time()
+    for url in (long, long + ";base64,AAAA"):
+        with pytest.raises(InvalidRequest, match="must be an https:"):
+            parse(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}])
+    assert time.process_time() - begun < 1
 
 
 def test_image_above_the_limit_is_refused() -> None:

@@ -30,6 +30,7 @@ SAYS = {
     "letters": ["<|assistant|>", *"timer", "\n", "{}", "<|observation|>"],
     "plain": ["<|assistant|>", "\n", "It", " is", " sunny", ".", "<|user|>"],
     "code": ["<|assistant|>", "python\n", "print(", '"1")', "<|observation|>"],
+    "named": ["<|assistant|>", "python", "<|observation|>"],
     "search": ["<|assistant|>", "simple_browser\n", 'search("GLM', '", recency_days=3)', "<|observation|>"],
     "half": ["<|assistant|>", "simple_browser\n", 'search("', "\\ud83d", '")', "<|observation|>"],
     "thoughts": ["<|assistant|>", "\n", "<thi", "nk>", "Hm,", " well.", "</think>", "\n\n", "Yes", ".", "<|user|>"],
@@ -216,6 +217,13 @@ def test_built_in_tools_are_called_with_json(face: Face) -> None:
     reply = answers(face, model="search", tools=[{"type": "simple_browser"}, {"type": "cogview"}])
     assert reply.calls == [("simple_browser", '{"query": "GLM", "recency_days": 3}')]
     assert answers(face, model="code", tools=[{"type": "cogview"}]).calls == []
+
+
+def test_a_built_in_tool_that_is_only_named_has_its_argument(face: Face) -> None:
+    reply = answers(face, model="named", tools=[{"type": "python"}])
+    assert [(name, json.loads(arguments)) for name, arguments in reply.calls] == [("python", {"code": ""})]
+    function = {"type": "function", "function": {"name": "python"}}
+    assert answers(face, model="named", tools=[function]).calls == [("python", "{}")]
 
 
 def test_a_search_for_half_a_character_comes_as_the_model_wrote_it(face: Face) -> None:

@@ -26,7 +26,6 @@ from glmserve.v1.token_pb2 import CountTokensRequest
 from glmserve.v1.token_pb2_grpc import TokenServiceStub
 from glmserve_gateway.completions import COMPLETIONS
 from glmserve_gateway.parse import parse_chat_call
-from glmserve_server.chat import Fold
 from glmserve_server.configuration.flags import read_flags
 from glmserve_server.configuration.load import load
 from glmserve_server.engines.upstream import zhipu
@@ -44,11 +43,13 @@ from glmserve_server.errors import (
     WorkerDied,
 )
 from glmserve_server.fates import settle
+from glmserve_server.fold import Fold
 
 Way = Callable[[Glmserve], AbstractContextManager[Face]]
 
 NAME = "tiny-glm4v"
 HELLO_REQUEST: dict[str, Any] = {"messages": [{"role": "ROLE_USER", "content": [{"text": "Hello!"}]}]}
+ASKED: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello!"}]}
 SCHEMA = (
     '{"type":"object","properties":{"z":{"type":"integer","maximum":12345678901234567890123},"a":{"type":"string"}}}'
 )
@@ -498,6 +499,37 @@ async def test_zhipu_says_what_it_does_not_follow() -> None:
 async def test_zhipu_s_codes_have_their_meaning(script: bytes, error: type[Exception]) -> None:
     with Upstream(script) as upstream, pytest.raises(error):
         await answered(upstream, {}, preset=Preset.ZHIPU)
+
+
+TWO_CALLS = HEAD + b"".join(
+    [
+        chunk({"role": "assistant", "content": None}),
+        chunk({"tool_calls": [{"index": 0, "id": "1", "function": {"name": "a", "arguments": '{"x":'}}]}),
+        chunk({"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]}),
+        chunk({"tool_calls": [{"index": 1, "id": "2", "function": {"name": "b", "arguments": '{"y":'}}]}),
+        chunk({"tool_calls": [{"index": 1, "function": {"arguments": "2}"}}]}),
+        chunk(finish="tool_calls"),
+        usage(3, 2),
+        DONE,
+    ]
+)
+
+
+def test_an_old_function_call_is_the_first_of_an_upstream_that_makes_two() -> None:
+    body = {**ASKED, "functions": [{"name": "a"}, {"name": "b"}]}
+    first = {"name": "a", "arguments": '{"x":1}'}
+    with Upstream(TWO_CALLS) as upstream, Glmserve("up", "--upstream", f"m={upstream.url}") as running:
+        whole = httpx.post(f"{running.openai_url}/chat/completions", json=body).json()["choices"][0]
+        assert (whole["message"]["function_call"], whole["finish_reason"]) == (first, "function_call")
+        with openai.OpenAI(base_url=running.openai_url, api_key="any", max_retries=0) as client:
+            choices = [chunk.choices[0] for chunk in client.chat.completions.create(**body, stream=True)]
+        calls = [choice.delta.function_call for choice in choices if choice.delta.function_call]
+        assert "".join(call.name or "" for call in calls) == first["name"]
+        assert "".join(call.arguments or "" for call in calls) == first["arguments"]
+        assert [choice.finish_reason for choice in choices] == [None, None, None, "function_call"]
+        tools = [{"type": "function", "function": {"name": name}} for name in "ab"]
+        both = httpx.post(f"{running.openai_url}/chat/completions", json={**ASKED, "tools": tools}).json()
+        assert len(both["choices"][0]["message"]["tool_calls"]) == 2
 
 
 async def test_zhipu_s_filter_is_a_filter() -> None:

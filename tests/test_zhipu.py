@@ -142,6 +142,15 @@ def test_a_call_comes_whole_unless_its_pieces_are_asked_for(tool_stream: bool) -
     assert made[-1] is None
 
 
+def test_the_arguments_of_a_long_call_come_whole() -> None:
+    chunks = ZhipuChunks(chat_pb2.Started(id="chatcmpl-1"), tool_stream=False, more={})
+    pieces = [chat_pb2.ToolCallDelta(index=0, id="call_0", name="f", arguments_json='"')]
+    pieces += [chat_pb2.ToolCallDelta(index=0, arguments_json="你好，世界")] * 30_000
+    events = [chat_pb2.StreamChatCompletionResponse(tool_call=piece) for piece in pieces]
+    events.append(chat_pb2.StreamChatCompletionResponse(usage=chat_pb2.Usage()))
+    assert "你好，世界" * 30_000 in chunks.render_all(events).decode()
+
+
 # --- The real packages -----------------------------------------------------------------------------------------------
 
 

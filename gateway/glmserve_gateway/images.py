@@ -17,9 +17,12 @@ MAX_IMAGE_BYTES = 20 * 1024 * 1024
 _LONGEST_HEAD = 256
 """Characters of a URL before what it says."""
 
+# Names and values as in RFC 2397: bare, with % for what is special, or in quotes.
+_WORD = r"[\w!#$%&'*+.^`{|}~-]+"
+_PARAMETER = rf' *; *{_WORD}=(?:{_WORD}|"[ !#-~]*")'
 # That it is an image is declared or left open; of which kind does not count, because the server looks for itself.
 _DATA_URL = re.compile(
-    r"data:(?:image/[\w.+-]+|application/octet-stream)?(?:;[\w.+-]+=[\w.+-]+)*;base64,", re.ASCII | re.IGNORECASE
+    rf"data:(?:image/{_WORD}|application/octet-stream)?(?:{_PARAMETER})* *; *base64,", re.ASCII | re.IGNORECASE
 )
 _REMOTE_URL = re.compile(r"https?://", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9.+-]*:", re.IGNORECASE)
@@ -37,7 +40,7 @@ _DETAIL = one_of(
 def image(value: Json, path: str) -> content_pb2.Image:
     """The value of a part's `image_url`: an object with `url` and perhaps `detail`."""
     value = mapping(value, path)
-    made = _source(string(required(value, "url", path), f"{path}.url"), f"{path}.url")
+    made = _source(string(required(value, "url", path), f"{path}.url").strip(), f"{path}.url")
     if (detail := value.get("detail")) is not None:
         made.detail = _DETAIL(detail, f"{path}.detail")
     return made
@@ -54,7 +57,7 @@ def _source(url: str, path: str) -> content_pb2.Image:
 
 
 def _decode(encoded: str, path: str) -> bytes:
-    if any(space in encoded for space in "\n\r "):  # the lines of MIME
+    if any(space in encoded for space in "\t\n\r "):  # the lines of MIME
         encoded = "".join(encoded.split())
     if len(encoded) // 4 * 3 > MAX_IMAGE_BYTES + 2:
         raise InvalidRequest(f"{path} holds a picture larger than {MAX_IMAGE_BYTES // 2**20} MiB", path)

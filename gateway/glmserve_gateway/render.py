@@ -116,15 +116,19 @@ class ChunkRenderer:
                 delta = {"reasoning_content": event.reasoning.text}
                 return self._delta(event.reasoning.choice_index, delta)
             case "tool_call":
-                call = event.tool_call
-                delta = _function_delta(call) if self._functions else _tool_delta(call)
-                return self._delta(call.choice_index, delta, content=None)
+                return self._call_delta(event.tool_call)
             case "finished":
                 return self._finished(event.finished)
             case "usage":
                 return self._usage(event.usage) + DONE
             case _:
                 return b""
+
+    def _call_delta(self, call: chat_pb2.ToolCallDelta) -> bytes:
+        if self._functions and call.index > 0:  # the old form has room for one, as in a whole answer
+            return b""
+        delta = _function_delta(call) if self._functions else _tool_delta(call)
+        return self._delta(call.choice_index, delta, content=None)
 
     def _finished(self, finished: chat_pb2.Finished) -> bytes:
         reason = _finish_reason(finished.finish_reason, self._functions, self._reasons)

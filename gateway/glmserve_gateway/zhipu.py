@@ -106,6 +106,8 @@ class ZhipuChunks(ClosingChunks):
         self._tool_stream = tool_stream
         self._call: chat_pb2.ToolCallDelta | None = None
         """The call that is being made."""
+        self._arguments: list[str] = []
+        """The pieces of its arguments, joined at its end: each `+=` would copy all that came before."""
 
     @override
     def render(self, event: chat_pb2.StreamChatCompletionResponse) -> bytes:
@@ -113,16 +115,19 @@ class ZhipuChunks(ClosingChunks):
             return self._end_call() + super().render(event)
         call, piece = self._call, event.tool_call
         if call is not None and (call.choice_index, call.index) == (piece.choice_index, piece.index):
-            call.arguments_json += piece.arguments_json
+            self._arguments.append(piece.arguments_json)
             return b""
         ended = self._end_call()
-        self._call = chat_pb2.ToolCallDelta()
+        self._call, self._arguments = chat_pb2.ToolCallDelta(), [piece.arguments_json]
         self._call.CopyFrom(piece)
         return ended
 
     def _end_call(self) -> bytes:
         call, self._call = self._call, None
-        return super().render(chat_pb2.StreamChatCompletionResponse(tool_call=call)) if call else b""
+        if call is None:
+            return b""
+        call.arguments_json = "".join(self._arguments)
+        return super().render(chat_pb2.StreamChatCompletionResponse(tool_call=call))
 
 
 def zhipu_error(status: status_pb2.Status, names: Mapping[str, str] | None = None) -> OpenAIError:

@@ -166,9 +166,7 @@ class Glm4Parser:
         held, self._held = self._held, ""
         match self._state:
             case _State.LINE if self._called(held, whole=whole, called=called):
-                yield from self._call(held.strip(), _State.BROKEN)
-                if whole:
-                    yield Arguments("{}")
+                yield from self._named(held.strip(), whole=whole)
             case _State.LINE if self._must_call and not whole:
                 return  # cut in the name
             case _State.LINE if held.strip() or not (self._first or self._after_call):
@@ -177,13 +175,22 @@ class Glm4Parser:
                 if front:
                     yield Text(front)
             case _State.FORCED:
-                yield from self._call(self._tool, _State.BROKEN)
-                if whole:
-                    yield Arguments("{}")
+                yield from self._named(self._tool, whole=whole)
             case _State.BARE if self._tool not in BARE:
-                yield Arguments(browser_arguments(held) if whole else held)
+                arguments = browser_arguments(held) if held.strip() else "{}"
+                yield Arguments(arguments if whole else held)
             case _State.BARE if whole:
                 yield Arguments('"}')
+
+    def _named(self, name: str, *, whole: bool) -> Iterator[Delta]:
+        """A call of which nothing came but the name. A function's name is never a built-in tool's."""
+        if name not in self._names:
+            yield from self._call(name, _State.BARE)
+            yield from self._finish(whole=whole, called=True)
+            return
+        yield from self._call(name, _State.BROKEN)
+        if whole:
+            yield Arguments("{}")
 
     def _called(self, held: str, *, whole: bool, called: bool) -> bool:
         """Whether a name without arguments is a call. Where the answer was cut, the name may be half of another."""

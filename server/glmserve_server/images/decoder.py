@@ -20,7 +20,7 @@ import signal
 import sys
 from typing import Final
 
-from PIL import Image, MpoImagePlugin, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+from PIL import Image, ImageFile, MpoImagePlugin, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 from PIL.Image import Resampling, Transpose
 
 from glmserve_server.images import limits
@@ -44,6 +44,9 @@ _UPRIGHT: Final = {
 }
 
 _SIXTEEN_BITS: Final = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+
+_DEEP_RGB: Final = "RGB;16B"
+"""What Pillow calls the samples of a PNG file with 16 bits a colour."""
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -88,6 +91,7 @@ def decoded(data: bytes, frame: Frame) -> bytes:
         width, height = image.size
         if width * height > limits.MAX_PIXELS:
             raise _TooLarge(f"has {width} × {height} pixels, more than {limits.MAX_PIXELS // 1_000_000} million")
+        _shorten_clear_colour(image)
         image.load()
         small = _resized(image, frame.size(width, height))
         turn = _UPRIGHT.get(_orientation(image))
@@ -97,12 +101,29 @@ def decoded(data: bytes, frame: Frame) -> bytes:
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     if image.mode in _SIXTEEN_BITS:
-        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+        image = _of_eight_bits(image)
     if not image.has_transparency_data:
         return image.convert("RGB").resize(size, Resampling.BICUBIC)
     white = Image.new("RGBA", size, "white")
     white.alpha_composite(image.convert("RGBA").resize(size, Resampling.BICUBIC))
     return white.convert("RGB")
+
+
+def _shorten_clear_colour(image: ImageFile.ImageFile) -> None:
+    """Of samples of 16 bits Pillow keeps the high byte, but not of the colour that shines through."""
+    if "transparency" in image.info and [tile.args for tile in image.tile] == [_DEEP_RGB]:
+        image.info["transparency"] = tuple(sample >> 8 for sample in image.info["transparency"])
+
+
+def _of_eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits as grey of 8. What shines through is told by all 16."""
+    whole = image.convert("I")
+    grey = whole.point([value // 257 for value in range(1 << 16)], "L")
+    if "transparency" not in image.info:
+        return grey
+    clear = image.info["transparency"]
+    seen = whole.point([0 if value == clear else 255 for value in range(1 << 16)], "L")
+    return Image.merge("LA", (grey, seen))
 
 
 def _orientation(image: Image.Image) -> int:
