@@ -14,6 +14,7 @@ from running import MODEL, Glmserve
 from sdks import shown, with_sdk
 from test_openai_chat import active_calls
 
+from glmserve.v1 import chat_pb2
 from glmserve_gateway.dbgpt import DBGPT
 
 CLIENTS_DEFAULTS = {
@@ -196,3 +197,12 @@ async def test_model_stops_when_the_client_leaves(client: Any, server: Glmserve)
 def test_example_prints_the_answer(server: Glmserve) -> None:
     pytest.importorskip("dbgpt_client", reason="left out: DB-GPT's client is not installed")
     assert shown("dbgpt_client", server) == ["The capital of France is Paris."]
+
+
+def test_log_probabilities_come_with_the_whole_text_too() -> None:
+    request = {"logprobs": True, "incremental": False, "stream": True, "messages": "Hello"}
+    chunks = DBGPT.chunks(chat_pb2.Started(id="chatcmpl-1"), DBGPT.parse(json.dumps(request).encode()))
+    token = chat_pb2.TokenLogprob(token="Hi", logprob=-0.5)
+    text = chat_pb2.TextDelta(text="Hi", logprobs=[token])
+    told = chunks.render(chat_pb2.StreamChatCompletionResponse(text=text)).decode()
+    assert '"logprob":-0.5' in told

@@ -327,6 +327,13 @@ async def test_what_is_hardly_http_is_refused_in_openais_shape(line: Line, piece
     error_of(await line.answer(), status)
 
 
+async def test_an_offer_to_speak_tls_is_passed_over(line: Line) -> None:
+    body = json.dumps(TALK).encode()
+    await line.send(post("upgrade: TLS/1.2", "connection: upgrade", f"content-length: {len(body)}"), body)
+    status, _, answer = await line.answer()
+    assert (status, answer["object"]) == (200, "chat.completion")
+
+
 async def test_grpc_type_on_the_list_of_models_is_refused(server: Glmserve) -> None:
     async with httpx.AsyncClient(timeout=30) as client:
         response = await client.get(f"{server.openai_url}/models", headers={"content-type": "application/grpc"})

@@ -271,6 +271,38 @@ def test_preferences_can_be_refused() -> None:
         assert not told.ignored
 
 
+@pytest.mark.parametrize(
+    ("path", "given", "param"),
+    [
+        ("/v1/chat/completions", {"messages": [], "seed": 1}, "seed"),
+        ("/v1/chat/completions", {"messages": [], "store": True}, "store"),
+        ("/v1/completions", {"prompt": "a", "reasoning_effort": "high"}, "reasoning_effort"),
+        ("/api/paas/v4/chat/completions", {"messages": [], "sensitive_word_check": {"type": "ALL"}}, ""),
+    ],
+)
+def test_preferences_can_be_refused_at_the_edge(refusing: Glmserve, path: str, given: Any, param: str) -> None:
+    if "messages" in given:
+        given = {**given, "messages": [{"role": "user", "content": "a"}]}
+    answer = httpx.post(refusing.edge_url + path, json={"model": "scripted", **given}, timeout=30)
+    assert answer.status_code == 400
+    assert "is not supported" in answer.json()["error"]["message"]
+    assert answer.json()["error"].get("param", "") == param
+
+
+def test_what_is_refused_is_not_said_to_be_ignored(refusing: Glmserve) -> None:
+    model = httpx.get(f"{refusing.openai_url}/models/scripted", timeout=30).json()
+    assert model["glmserve"]["parameters"]["ignored"] == []
+    assert {"seed", "store"} <= set(model["glmserve"]["parameters"]["refused"])
+    assert httpx.get(f"{refusing.openai_url}/models", timeout=30).json()["data"] == [model]
+
+
+@pytest.fixture(scope="module")
+def refusing() -> Iterator[Glmserve]:
+    """A server that ignores nothing."""
+    with Glmserve("up", "--model", "scripted", "--unsupported", "refuse") as running:
+        yield running
+
+
 def test_an_answer_may_not_take_longer_than_the_limit() -> None:
     with (
         Glmserve("serve", "--model", "scripted", "--time-limit", "1") as server,

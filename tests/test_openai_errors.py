@@ -209,10 +209,19 @@ async def test_a_missing_content_type_is_refused(http: httpx.AsyncClient) -> Non
     assert "must be application/json, not missing" in response.json()["error"]["message"]
 
 
-async def test_a_model_name_that_is_no_text_is_not_found(http: httpx.AsyncClient) -> None:
-    response = await http.get("/models/%FF")
-    assert response.status_code == 404
-    assert response.json()["error"]["code"] == "unknown_url"
+@pytest.mark.parametrize("name", ["%FF", "%C0%AF", "%ED%A0%80", "a%E6%99", "%E6%99%BA%FF"])
+async def test_a_model_name_that_is_no_text_is_refused(http: httpx.AsyncClient, name: str) -> None:
+    response = await http.get(f"/models/{name}")
+    assert response.status_code == 400
+    assert "bad UTF-8" in error_in(response)["message"]
+
+
+@pytest.mark.parametrize("name", ["智谱", "é", "😀 x"])
+async def test_a_model_name_of_any_script_is_looked_up(client: openai.AsyncOpenAI, name: str) -> None:
+    with pytest.raises(openai.NotFoundError) as caught:
+        await client.models.retrieve(name)
+    assert caught.value.code == "model_not_found"
+    assert name in caught.value.message
 
 
 async def test_other_content_type_is_refused(http: httpx.AsyncClient) -> None:

@@ -13,6 +13,7 @@ from glmserve_gateway import render
 from glmserve_gateway.errors import TABLE, InvalidRequest, Unsupported, openai_error
 from glmserve_gateway.fields import FIELDS
 from glmserve_gateway.parse import ChatCall, parse_chat_call
+from glmserve_gateway.paths import openai_path
 
 USER = {"role": "user", "content": "hi"}
 
@@ -225,7 +226,6 @@ def test_forms_of_openais_that_no_model_here_takes_are_refused_by_name(body: dic
 )
 def test_two_names_for_one_thing_may_both_be_given_if_they_agree(old: dict[str, Any], new: dict[str, Any]) -> None:
     both, one = parse(**old, **new).request, parse(**new).request
-    both.ClearField("parallel_tool_calls")  # which the old form of tools implies
     assert both == one
     (name,), (other,) = old, new
     if isinstance(new[other], int):
@@ -331,3 +331,15 @@ def test_errors_name_the_field_as_the_caller_did(field: str, body: dict[str, Any
 def test_every_reason_of_the_contract_has_its_wording() -> None:
     reasons = set(error_pb2.ErrorReason.values()) - {error_pb2.ERROR_REASON_UNSPECIFIED}
     assert {reason for _, reason in TABLE} == reasons
+
+
+@pytest.mark.parametrize(
+    ("given", "param"),
+    [
+        ({"thinking": {"type": "enabled"}}, "thinking"),
+        ({"chat_template_kwargs": {"enable_thinking": True}}, "chat_template_kwargs"),
+        ({"reasoning_effort": "high"}, "reasoning_effort"),
+    ],
+)
+def test_thoughts_are_refused_under_the_name_that_they_have(given: dict[str, Any], param: str) -> None:
+    assert openai_path("reasoning", parse(**given).names) == param

@@ -265,3 +265,26 @@ def test_example_prints_the_answer(models: Glmserve) -> None:
 def active(admin: httpx.Client) -> int:
     stats = admin.get("/stats", params={"filter": r"^cluster\.server\.upstream_rq_active$"}).text
     return int(stats.rpartition(":")[2])
+
+
+def test_functions_are_called_in_the_old_form_in_a_stream_too() -> None:
+    request = {"functions": [{"name": "f"}], "stream": True, "messages": [{"role": "user", "content": "a"}]}
+    call = ZHIPU.parse(json.dumps(request).encode())
+    chunks = ZHIPU.chunks(chat_pb2.Started(id="chatcmpl-1"), call)
+    finished = chat_pb2.Finished(finish_reason=chat_pb2.FINISH_REASON_TOOL_CALLS)
+    events = [
+        *(chat_pb2.StreamChatCompletionResponse(tool_call=piece) for piece in PIECES),
+        chat_pb2.StreamChatCompletionResponse(finished=finished),
+        chat_pb2.StreamChatCompletionResponse(usage=chat_pb2.Usage()),
+    ]
+    told = chunks.render_all(events).decode()
+    assert '"function_call":{"name":"f"' in told
+    assert '"finish_reason":"function_call"' in told
+    assert "tool_calls" not in told
+
+
+PIECES = [
+    chat_pb2.ToolCallDelta(index=0, id="call_0", name="f", arguments_json='{"a":'),
+    chat_pb2.ToolCallDelta(index=0, arguments_json=" 1}"),
+    chat_pb2.ToolCallDelta(index=1, id="call_1", name="g", arguments_json="{}"),
+]

@@ -64,7 +64,10 @@ def prompts(value: Json, path: str) -> Prompts:
 
 
 def _of_ids(value: Json, path: str) -> chat_pb2.Prompt:
-    return chat_pb2.Prompt(token_ids=chat_pb2.TokenIds(ids=token_ids(value, path)))
+    ids = token_ids(value, path)
+    if not ids:
+        raise InvalidRequest(f"{path} must hold at least one token id", path)
+    return chat_pb2.Prompt(token_ids=chat_pb2.TokenIds(ids=ids))
 
 
 _FOR_MESSAGES = unsupported("it goes with messages, at /v1/chat/completions")

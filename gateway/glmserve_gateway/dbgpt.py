@@ -90,7 +90,7 @@ class WholeTextChunks(ClosingChunks):
 
     @override
     def _text(self, delta: chat_pb2.TextDelta) -> bytes:
-        return self._delta(delta.choice_index, {"content": delta.text})
+        return self._delta(delta.choice_index, {"content": delta.text}, logprobs=render.logprobs(delta.logprobs))
 
     @override
     def _delta(

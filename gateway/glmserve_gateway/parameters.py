@@ -19,12 +19,17 @@ _EVERYWHERE: Mapping[Fate, Outcome] = {
 }
 
 
-def parameters(model: model_pb2.Model, fields: Sequence[Field] = FIELDS) -> dict[Outcome, list[str]]:
-    """The names of a table, and paths beneath them, by what becomes of them; none that change nothing."""
+def parameters(
+    model: model_pb2.Model, fields: Sequence[Field] = FIELDS, *, refuse_ignored: bool = False
+) -> dict[Outcome, list[str]]:
+    """The names of a table, and paths beneath them, by what becomes of them; none that change nothing.
+
+    `refuse_ignored`: what no model here honours is refused.
+    """
     made: dict[Outcome, list[str]] = {outcome: [] for outcome in OUTCOMES}
     for field in fields:
         for name, outcome in outcomes(field, model):
-            made[outcome].append(name)
+            made["refused" if refuse_ignored and outcome == "ignored" else outcome].append(name)
     return made
 
 

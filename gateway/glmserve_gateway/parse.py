@@ -90,9 +90,6 @@ def parse_chat_call(
 def _chat_call(
     request: chat_pb2.ChatCompletionRequest, answer: dict[str, Any], ignored: tuple[str, ...], sources: dict[str, str]
 ) -> ChatCall:
-    functions = sources.get("tools") == "functions"
-    if functions:  # a message has room for one `function_call`
-        request.parallel_tool_calls = False
     stream = answer.get("stream", False)
     if "stream_options" in answer and not stream:
         raise InvalidRequest('stream_options is allowed only with "stream": true', "stream_options")
@@ -100,7 +97,7 @@ def _chat_call(
         request=request,
         stream=stream,
         include_usage=answer.get("stream_options", False),
-        functions=functions,
+        functions=sources.get("tools") == "functions",
         ignored=ignored,
         answer=answer,
         names={target: source for target, source in sources.items() if target != source},

@@ -21,7 +21,7 @@ _RENAMED = tuple(
         (r"^(prompt(?:\[\d+\])?)\.(?:text|token_ids(?:\.ids)?)$", r"\1"),
         (r"^token_ids\b", "tokens"),
         (r"^reasoning\.enabled$", "chat_template_kwargs.enable_thinking"),
-        (r"^reasoning(?:\.effort)?$", "reasoning_effort"),
+        (r"^reasoning\.effort$", "reasoning_effort"),
     )
 )
 _OLD_FUNCTION = re.compile(r"^tools(\[\d*\])(?:\.function)?")
@@ -35,6 +35,9 @@ def openai_path(field: str, names: Mapping[str, str]) -> str:
     """
     if field in names:
         return names[field]
+    if field == "reasoning":
+        field = next((target for target in names if target.startswith("reasoning.")), field)
+        return names.get(field, "reasoning_effort")
     if names.get("tools") == "functions" and _OLD_FUNCTION.match(field):
         field = _OLD_FUNCTION.sub(r"functions\1", field).replace("parameters_json", "parameters")
     path = field

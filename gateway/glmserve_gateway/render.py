@@ -55,14 +55,14 @@ def chat_completion(
     )
 
 
-def model(model: model_pb2.Model) -> bytes:
+def model(model: model_pb2.Model, *, refuse_ignored: bool = False) -> bytes:
     """One model."""
-    return orjson.dumps(_model(model))
+    return orjson.dumps(_model(model, refuse_ignored))
 
 
-def model_list(models: Sequence[model_pb2.Model]) -> bytes:
+def model_list(models: Sequence[model_pb2.Model], *, refuse_ignored: bool = False) -> bytes:
     """The list of models."""
-    return orjson.dumps({"object": "list", "data": [_model(model) for model in models]})
+    return orjson.dumps({"object": "list", "data": [_model(model, refuse_ignored) for model in models]})
 
 
 def error_event(error: OpenAIError) -> bytes:
@@ -142,8 +142,7 @@ class ChunkRenderer:
     def _text(self, delta: chat_pb2.TextDelta) -> bytes:
         begin = self._text_begin.get(delta.choice_index)
         if begin is None or delta.logprobs:
-            logprobs = _logprobs(delta.logprobs)
-            return self._delta(delta.choice_index, {"content": delta.text}, logprobs=logprobs)
+            return self._delta(delta.choice_index, {"content": delta.text}, logprobs=logprobs(delta.logprobs))
         return begin + orjson.dumps(delta.text) + self._text_end
 
     def _delta(
@@ -173,7 +172,7 @@ def _choice(choice: chat_pb2.Choice, functions: bool, reasons: FinishReasons) ->
     return {
         "index": choice.index,
         "message": _message(choice.message, functions),
-        "logprobs": _logprobs(choice.logprobs),
+        "logprobs": logprobs(choice.logprobs),
         "finish_reason": _finish_reason(choice.finish_reason, functions, reasons),
     }
 
@@ -234,7 +233,8 @@ def usage_json(usage: chat_pb2.Usage) -> dict[str, Any]:
     }
 
 
-def _logprobs(tokens: Iterable[chat_pb2.TokenLogprob]) -> dict[str, Any] | None:
+def logprobs(tokens: Iterable[chat_pb2.TokenLogprob]) -> dict[str, Any] | None:
+    """The log probabilities of a piece of an answer; None if there are none."""
     content = [{**_token(token), "top_logprobs": [_token(other) for other in token.top_logprobs]} for token in tokens]
     return {"content": content, "refusal": None} if content else None
 
@@ -248,7 +248,7 @@ def finite(logprob: float) -> float:
     return logprob if math.isfinite(logprob) else _LEAST_LOGPROB
 
 
-def _model(model: model_pb2.Model) -> dict[str, Any]:
+def _model(model: model_pb2.Model, refuse_ignored: bool) -> dict[str, Any]:
     return {
         "id": model.id,
         "object": "model",
@@ -259,6 +259,6 @@ def _model(model: model_pb2.Model) -> dict[str, Any]:
             "aliases": list(model.aliases),
             "context_length": model.context_length or None,
             "capabilities": {field.name: getattr(model.capabilities, field.name) for field in _CAPABILITIES},
-            "parameters": parameters(model),
+            "parameters": parameters(model, refuse_ignored=refuse_ignored),
         },
     }

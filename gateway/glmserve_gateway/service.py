@@ -21,7 +21,7 @@ from glmserve_gateway import render
 from glmserve_gateway.backend import Backend
 from glmserve_gateway.completions import COMPLETIONS
 from glmserve_gateway.dbgpt import DBGPT
-from glmserve_gateway.errors import InvalidRequest, OpenAIError
+from glmserve_gateway.errors import InvalidRequest, OpenAIError, Unsupported
 from glmserve_gateway.face import OPENAI, Face
 from glmserve_gateway.parse import ChatCall
 from glmserve_gateway.tokens import detokenized, parse_detokenize, parse_tokenize, tokenized
@@ -48,10 +48,14 @@ T = TypeVar("T")
 
 
 class OpenAIServicer(openai_pb2_grpc.OpenAIServiceServicer):
-    """Answers requests of OpenAI's API, and of those that are like it, with what `backend` says."""
+    """Answers requests of OpenAI's API, and of those that are like it, with what `backend` says.
 
-    def __init__(self, backend: Backend) -> None:
+    `refuse_ignored`: what no model here honours is refused, where it would be ignored and named.
+    """
+
+    def __init__(self, backend: Backend, *, refuse_ignored: bool = False) -> None:
         self._backend = backend
+        self._refuse_ignored = refuse_ignored
 
     @override
     async def CreateChatCompletion(self, request: HttpBody, context: Context) -> AsyncGenerator[HttpBody, None]:
@@ -80,6 +84,8 @@ class OpenAIServicer(openai_pb2_grpc.OpenAIServiceServicer):
         arrived = perf_counter()
         try:
             call = await _parse(face.parse, request)
+            if self._refuse_ignored and call.ignored:
+                raise Unsupported(f"{call.ignored[0]} is not supported by any model here", call.ignored[0])
             async with aclosing(self._bodies(face, call, context)) as bodies:
                 async for body in bodies:
                     begun = True
@@ -122,10 +128,10 @@ class OpenAIServicer(openai_pb2_grpc.OpenAIServiceServicer):
         yield await self._body(context, self._model(request.model))
 
     async def _models(self) -> bytes:
-        return render.model_list(self._backend.list_models())
+        return render.model_list(self._backend.list_models(), refuse_ignored=self._refuse_ignored)
 
     async def _model(self, name: str) -> bytes:
-        return render.model(self._backend.get_model(name))
+        return render.model(self._backend.get_model(name), refuse_ignored=self._refuse_ignored)
 
     async def _tokenized(self, body: HttpBody) -> bytes:
         request = await _parse(parse_tokenize, body)

@@ -101,8 +101,10 @@ FIELDS = with_fields(
 class ZhipuChunks(ClosingChunks):
     """Gives a tool call whole, as the hosted service does unless `tool_stream` asks for its pieces."""
 
-    def __init__(self, started: chat_pb2.Started, *, tool_stream: bool, more: Mapping[str, str]) -> None:
-        super().__init__(started, reasons=FINISH_REASONS, more=more)
+    def __init__(
+        self, started: chat_pb2.Started, *, functions: bool = False, tool_stream: bool, more: Mapping[str, str]
+    ) -> None:
+        super().__init__(started, functions=functions, reasons=FINISH_REASONS, more=more)
         self._tool_stream = tool_stream
         self._call: chat_pb2.ToolCallDelta | None = None
         """The call that is being made."""
@@ -160,7 +162,8 @@ def _whole(response: chat_pb2.CreateChatCompletionResponse, call: ChatCall) -> b
 
 def _chunks(started: chat_pb2.Started, call: ChatCall) -> render.ChunkRenderer:
     more = {"request_id": call.answer.get("request_id") or started.id}
-    return ZhipuChunks(started, tool_stream=call.answer.get("tool_stream", False), more=more)
+    tool_stream = call.answer.get("tool_stream", False)
+    return ZhipuChunks(started, functions=call.functions, tool_stream=tool_stream, more=more)
 
 
 ZHIPU = Face(parse=_parse, whole=_whole, chunks=_chunks, error=zhipu_error)

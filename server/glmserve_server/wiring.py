@@ -53,11 +53,12 @@ def build_server(settings: Settings, progress: Callable[[Entry, float], None]) -
     ]
     catalogue = Catalogue(entries, budget)
     metrics = Metrics(entries)
-    chat = Chat(catalogue, refuse_unsupported=settings.unsupported == "refuse")
+    refuse = settings.unsupported == "refuse"
+    chat = Chat(catalogue, refuse_unsupported=refuse)
     return Server(
         host=settings.host,
         port=settings.grpc_port,
-        services=_services(chat),
+        services=_services(chat, refuse_unsupported=refuse),
         catalogue=catalogue,
         progress=progress,
         cut_short=chat.cut_short,
@@ -169,7 +170,8 @@ def _sampling(model: ChatGlmSettings | LlamaSettings) -> SamplingDefaults | None
     return GREEDY if _file_name(model) in EMBEDDED else None  # a very small model is at its best so
 
 
-def _services(chat: Chat) -> list[tuple[str, Callable[[grpc.aio.Server], None]]]:
+def _services(chat: Chat, *, refuse_unsupported: bool) -> list[tuple[str, Callable[[grpc.aio.Server], None]]]:
+    openai = OpenAIServicer(chat, refuse_ignored=refuse_unsupported)
     return [
         (
             "glmserve.v1.ChatService",
@@ -185,6 +187,6 @@ def _services(chat: Chat) -> list[tuple[str, Callable[[grpc.aio.Server], None]]]
         ),
         (
             "glmserve.v1.OpenAIService",
-            lambda server: openai_pb2_grpc.add_OpenAIServiceServicer_to_server(OpenAIServicer(chat), server),
+            lambda server: openai_pb2_grpc.add_OpenAIServiceServicer_to_server(openai, server),
         ),
     ]
