@@ -1,15 +1,22 @@
 """`glmserve bench` and `glmserve bench-model`: every request is accounted for, and made models are models."""
 
 import json
+import os
 import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from certificates import FILES
 from running import COMMAND, MODEL, Glmserve
+from test_client_faults import ScriptedChat
+from upstreams import DONE, HEAD, Upstream, chunk
 
+from glmserve.v1 import chat_pb2_grpc
 from glmserve_server.dialects.families import dialect_of
 from glmserve_server.engines.chatglm import modelfile
 from glmserve_server.engines.chatglm.architecture import Family
@@ -17,9 +24,10 @@ from glmserve_server.engines.chatglm.architecture import Family
 Bench = Callable[..., tuple[int, dict[str, Any]]]
 
 
-def run(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command, to its end."""
-    return subprocess.run([COMMAND, command, *arguments], capture_output=True, text=True, check=False)
+def run(command: str, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """The command, to its end; `env` is added to the environment."""
+    environment = {**os.environ, **(env or {})}
+    return subprocess.run([COMMAND, command, *arguments], capture_output=True, text=True, check=False, env=environment)
 
 
 def measured(*arguments: str) -> tuple[int, dict[str, Any]]:
@@ -136,6 +144,44 @@ def test_a_server_that_is_not_there_is_a_failure_of_every_request(target: tuple[
     assert report["levels"][0]["requests"]["failed"] == 2
 
 
+@pytest.mark.parametrize("wire", ["grpc", "http"])
+def test_proxies_of_the_environment_are_not_used(wire: str, server: Glmserve) -> None:
+    target = ["--grpc", server.grpc_address] if wire == "grpc" else ["--url", server.openai_url]
+    options = ["--concurrency", "1", "--requests", "1", "--answer-tokens", "1", "--json", "-"]
+    with Upstream() as proxy:
+        env = dict.fromkeys(("http_proxy", "HTTP_PROXY", "ALL_PROXY", "grpc_proxy"), f"http://{proxy.netloc}")
+        env |= {"no_proxy": "", "NO_PROXY": ""}
+        ended = run("bench", *target, *options, "--api-key", "secret", env=env)
+        assert (ended.returncode, proxy.requests) == (0, [])
+
+
+def test_any_address_may_be_measured(server: Glmserve) -> None:
+    options = ["--concurrency", "1", "--requests", "1", "--answer-tokens", "1"]
+    status, report = measured("--url", f"grpc://{server.grpc_address}", *options)
+    assert (status, report["levels"][0]["requests"]["answered"]) == (0, 1)
+
+
+def test_a_server_behind_tls_may_be_measured(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text(FILES["ca.pem"])
+    credentials = grpc.ssl_server_credentials([(FILES["server.key"].encode(), FILES["server.pem"].encode())])
+    with ThreadPoolExecutor(2) as threads:
+        server = grpc.server(threads)
+        chat_pb2_grpc.add_ChatServiceServicer_to_server(ScriptedChat([]), server)
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+        server.start()
+        env = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(tmp_path / "ca.pem"), "GLMSERVE_API_KEY": "secret"}
+        ended = run("bench", "--url", f"grpcs://localhost:{port}", "--concurrency", "1", "--requests", "1", env=env)
+        server.stop(None).wait()
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_an_event_without_data_is_no_piece_of_the_answer() -> None:
+    script = HEAD + b"retry: 3000\n\n" + chunk({"content": "Hi"}) + b"event: ping\n\n" + chunk(finish="stop") + DONE
+    with Upstream(script) as upstream:
+        status, report = measured("--url", upstream.url, "--concurrency", "1", "--requests", "1")
+    assert (status, report["levels"][0]["errors"]) == (0, [])
+
+
 def test_the_table_is_read_at_80_characters_and_the_plot_is_svg(server: Glmserve, tmp_path: Path) -> None:
     plot = tmp_path / "figures.svg"
     options = ["--concurrency", "1,2,3,4,5,6,7", "--requests", "2", "--answer-tokens", "4", "--plot", str(plot)]
@@ -155,6 +201,10 @@ def test_the_table_is_read_at_80_characters_and_the_plot_is_svg(server: Glmserve
         (["--grpc", "a:1", "--concurrency", "1,x"], "like 1,4,8"),
         (["--grpc", "a:1", "--concurrency", "0"], "from 1 to 1000"),
         (["--grpc", "a:1", "--plot", "a.png"], "draws SVG"),
+        (["--grpc", "10.0.0.5:1", "--api-key", "secret"], "the key would travel to 10.0.0.5 in the clear"),
+        (["--url", "http://10.0.0.5/v1", "--api-key", "secret"], "the key would travel to 10.0.0.5 in the clear"),
+        (["--url", "https://a/v1", "--api-key", "not one"], "a header cannot carry"),
+        (["--url", "nowhere"], "an address is like"),
     ],
 )
 def test_wrong_usage_is_told(arguments: list[str], said: str) -> None:

@@ -1,6 +1,7 @@
 """`glmserve chat` as a person at a terminal meets it."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -212,6 +213,23 @@ def test_files_that_cannot_be_used_are_named(chat: Terminal, tmp_path: Path) -> 
     assert joined("text.png: an image must be PNG") in joined(chat.ask(f"/image {tmp_path}/text.png"))
     assert "/dev/zero: there is no such file" in chat.ask("/image /dev/zero")
     assert "no closing quotation" in chat.ask("/image 'open")
+
+
+@pytest.mark.parametrize("command", ["/save", "/load", "/image"])
+def test_a_name_that_no_file_can_have_is_told_and_nothing_is_lost(chat: Terminal, tmp_path: Path, command: str) -> None:
+    chat.ask("keep this")
+    assert joined("~nobody-such/x: there is no such home") in joined(chat.ask(f"{command} ~nobody-such/x"))
+    long = f"{tmp_path}/{'a' * 300}"
+    assert joined("File name too long") in joined(chat.ask(f"{command} {long}"))
+    chat.ask(f"/save {tmp_path}/talk.json")
+    assert len(json.loads((tmp_path / "talk.json").read_text())["messages"]) == 2
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="no folder is closed to root")
+def test_a_folder_that_is_closed_is_told(chat: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    for command in ("/save", "/load", "/image"):
+        assert joined("Permission denied") in joined(chat.ask(f"{command} {tmp_path}/closed/x"))
 
 
 def test_a_failed_question_is_asked_again(foreign: tuple[Upstream, Terminal]) -> None:

@@ -26,6 +26,7 @@ from glmserve_client import (
     ClientClosed,
     ConfigurationError,
     ConnectionFailed,
+    Conversation,
     Delta,
     FinishReason,
     NotFound,
@@ -201,6 +202,18 @@ def test_a_client_that_is_forgotten_ends_its_thread(server: Glmserve) -> None:
     thread.join()
 
 
+@pytest.mark.parametrize("wire", ["grpc", "http"])
+def test_a_client_lives_as_long_as_what_it_gave(server: Glmserve, wire: str) -> None:
+    conversation = Conversation(Client(url_of(server, wire)), model="scripted")
+    gc.collect()
+    assert conversation.say("Hello!").text == "Hello!"
+    with Conversation(Client(url_of(server, wire)), model="scripted").stream("Hello!") as stream:
+        assert "".join(stream.texts()) == "Hello!"
+    with Client(url_of(server, wire)).stream("Hello!", model="scripted") as stream:
+        gc.collect()
+        assert "".join(stream.texts()) == "Hello!"
+
+
 async def test_a_stream_must_be_entered_once(server: Glmserve) -> None:
     async with AsyncClient(server.openai_url) as client:
         stream = client.stream("Hello!", model="scripted")
@@ -263,6 +276,19 @@ PROGRAMS = {
                 print("interrupted")
             else:
                 raise AssertionError("not interrupted")
+        assert client.models()
+    """,
+    "is interrupted out of its streams": """
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for _ in range(20):
+            try:
+                with client.stream('/slow', model='scripted') as stream:
+                    next(stream)
+                    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()  # while a piece is waited for
+                    list(stream)
+                raise AssertionError("not interrupted")
+            except KeyboardInterrupt:
+                pass
         assert client.models()
     """,
 }

@@ -70,8 +70,12 @@ def test_a_picture_goes_with_the_question(tmp_path: Path) -> None:
     assert first["image_url"]["url"].startswith("data:image/png;base64,")
     assert second["image_url"]["url"] == "https://x.test/a.png"
     assert text == {"type": "text", "text": "What?"}
-    refused = run("ask", "What?", "--image", str(tmp_path / "gone.png"))
-    assert (refused.returncode, "there is no such file" in refused.stderr) == (2, True)
+    for name, said in (
+        (f"{tmp_path}/gone.png", "there is no such file"),
+        ("~nobody-such.png", "there is no such home"),
+    ):
+        refused = run("ask", "What?", "--image", name)
+        assert (refused.returncode, said in " ".join(refused.stderr.replace("│", " ").split())) == (2, True)
 
 
 def test_the_environment_names_server_key_and_model_and_flags_come_before_it() -> None:

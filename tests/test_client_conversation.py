@@ -1,5 +1,6 @@
 """Conversations that run Python functions, with real models that say what a test wants."""
 
+import socket
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -8,12 +9,16 @@ from chain import write_chain
 from client_ways import WAYS, Driven, opened
 from pydantic import BaseModel, Field
 from running import MODEL, Glmserve
+from upstreams import DONE, HEAD, HELLO, Upstream, chunk, failure
 
 from glmserve_client import (
     AsyncConversation,
+    BadRequest,
+    BrokenStream,
     ConfigurationError,
     Conversation,
     FinishReason,
+    Stalled,
     TooManyRounds,
     UnknownModel,
     function_tool,
@@ -79,6 +84,61 @@ def test_a_turn_that_fails_or_is_left_is_forgotten(client: Any) -> None:
     assert talk.messages == []
     assert talk.say(user("Hello!")).text
     assert len(talk.messages) == 2
+
+
+@pytest.fixture(params=["sync", "async"])
+def style(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_a_turn_that_is_read_past_its_end_is_remembered_once(style: str) -> None:
+    with Upstream(HELLO) as upstream, opened(style, upstream.url) as client:
+        talk = conversation(client)
+        with talk.stream("Hello!") as turn:
+            assert len(list(turn)) == 2
+            assert list(turn.texts()) == list(turn) == []
+        assert [message["role"] for message in talk.messages] == ["user", "assistant"]
+
+
+def test_a_turn_that_broke_off_is_forgotten_though_it_is_read_on(style: str) -> None:
+    def stall(connection: socket.socket) -> None:
+        connection.sendall(HEAD + chunk({"content": "half"}))
+        connection.recv(1)
+
+    for script, error in ((stall, Stalled), (HEAD + chunk({"content": "half"}), BrokenStream)):
+        with Upstream(script) as upstream, opened(style, upstream.url, token_timeout=0.2) as client:
+            talk = conversation(client)
+            with talk.stream("Hello!") as turn:
+                with pytest.raises(error):
+                    list(turn)
+                assert list(turn) == []
+            assert (turn.text, talk.messages) == ("half", [])
+
+
+def test_a_turn_that_was_left_is_forgotten_though_it_is_read_on(style: str) -> None:
+    with Upstream(HELLO) as upstream, opened(style, upstream.url) as client:
+        talk = conversation(client)
+        with talk.stream("Hello!") as turn:
+            next(turn)
+        assert list(turn) == talk.messages == []
+
+
+def test_an_answer_is_still_there_once_the_next_round_is_refused(style: str) -> None:
+    def get_weather() -> str:
+        return "fair"
+
+    call = {"index": 0, "id": "1", "function": {"name": "get_weather", "arguments": "{}"}}
+    calls = HEAD + chunk({"content": "Let me see.", "tool_calls": [call]}) + chunk(finish="tool_calls") + DONE
+    answers = iter([calls, failure("400 No", message="No more.")])
+    with (
+        Upstream(lambda connection: connection.sendall(next(answers))) as upstream,
+        opened(style, upstream.url) as client,
+    ):
+        talk = conversation(client, functions=[get_weather])
+        with talk.stream("What is the weather?") as turn, pytest.raises(BadRequest, match="No more"):
+            list(turn)
+        assert (turn.text, turn.finish_reason) == ("Let me see.", FinishReason.TOOL_CALLS)
+        assert list(turn) == talk.messages == []
 
 
 def rounds(client: Any, model: str, function: Any, **arguments: Any) -> list[str]:

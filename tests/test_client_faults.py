@@ -85,12 +85,18 @@ class Scripted:
 def _request(connection: socket.socket) -> bytes:
     data = b""
     while b"\r\n\r\n" not in data:
-        data += connection.recv(65536)
+        data += _received(connection)
     head, _, body = data.partition(b"\r\n\r\n")
     lengths = [int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")]
     while len(body) < sum(lengths):
-        body += connection.recv(65536)
+        body += _received(connection)
     return head + b"\r\n\r\n" + body
+
+
+def _received(connection: socket.socket) -> bytes:
+    if not (data := connection.recv(65536)):
+        raise ConnectionResetError
+    return data
 
 
 def asked(script: bytes | Script, **options: Any) -> GlmserveError:
@@ -149,6 +155,14 @@ def test_events_have_any_line_end_and_comments_and_come_in_any_pieces(
         assert read(client) == said + "you"
 
 
+@pytest.mark.parametrize("nothing", [b"retry: 3000\n\n", b"event: ping\n\n", b"id: 7\n\n: comment\n\n", b"data:\n\n"])
+def test_an_event_without_data_is_no_piece_of_the_answer(nothing: bytes) -> None:
+    first, second, _ = CHUNK.split(b"\n\n")
+    events = (first + b"\n\n", second + b"\n\n", DONE)
+    with Client(Scripted(HEAD + nothing + nothing.join(events)).url) as client:
+        assert read(client) == "Hi you"
+
+
 def test_a_stream_may_begin_with_a_mark_of_byte_order() -> None:
     with Client(Scripted(HEAD + b"\xef\xbb\xbf" + CHUNK + DONE).url) as client:
         assert read(client) == "Hi you"
@@ -162,6 +176,41 @@ def test_cookies_are_not_kept() -> None:
     assert not [request for request in server.requests if b"cookie" in request.lower()]
 
 
+def chunked(body: bytes) -> bytes:
+    """The head of an answer over a connection that is kept, and the beginning of its body."""
+    head = HEAD.replace(b"connection: close", b"transfer-encoding: chunked")
+    return head + b"%x\r\n" % len(body) + body + b"\r\n"
+
+
+@pytest.mark.parametrize("pieces", [[chunked(CHUNK + DONE) + b"0\r\n\r\n"], [chunked(CHUNK + DONE), b"0\r\n", b"\r\n"]])
+def test_the_connection_of_a_stream_is_used_again(pieces: list[bytes], style: str) -> None:
+    def answer_twice(connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            connection.sendall(piece)
+        _request(connection)
+        connection.sendall(b"".join(pieces))
+
+    with opened(style, Scripted(answer_twice).url, timeout=10, retries=0) as client:
+        assert [read(client), read(client)] == ["Hi you"] * 2
+
+
+def test_a_stream_is_whole_once_done_was_said_whatever_follows(style: str) -> None:
+    left = threading.Event()
+
+    def stay(connection: socket.socket) -> None:
+        connection.sendall(HEAD + CHUNK + DONE + b": still here\n\n")
+        assert connection.recv(1) == b""  # the client has hung up
+        left.set()
+
+    with opened(style, Scripted(stay).url, token_timeout=0.2) as client:
+        assert read(client) == "Hi you"
+        assert left.wait(10)
+    for script in (chunked(CHUNK + DONE), chunked(CHUNK + DONE) + b"nonsense\r\n"):
+        with opened(style, Scripted(script).url) as client:
+            assert read(client) == "Hi you"
+
+
 def test_a_stream_that_ends_without_done_is_broken(style: str) -> None:
     with opened(style, Scripted(HEAD + CHUNK).url) as client, client.stream("Hello!") as stream:
         with pytest.raises(BrokenStream, match=r"without \[DONE\]"):
@@ -170,9 +219,7 @@ def test_a_stream_that_ends_without_done_is_broken(style: str) -> None:
 
 
 def test_a_stream_that_is_cut_is_broken() -> None:
-    chunked = HEAD.replace(b"connection: close", b"transfer-encoding: chunked")
-    cut = chunked + b"%x\r\n" % len(CHUNK) + CHUNK + b"\r\n"
-    assert type(asked(cut)) is BrokenStream
+    assert type(asked(chunked(CHUNK))) is BrokenStream
     with Client(Scripted(answer("200 OK", WHOLE)[:-5]).url, retries=0) as client:
         assert type(error_of(lambda: client.chat("Hello!"))) is BrokenStream
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from functools import wraps
+from inspect import CORO_CLOSED, getcoroutinestate
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from typing_extensions import Unpack, override
 
@@ -22,6 +23,9 @@ from glmserve_client.options import Options
 from glmserve_client.parameters import Parameters
 from glmserve_client.reply import Delta, Reply
 from glmserve_client.stream import AsyncProgress, Progress
+
+_STOP_SECONDS: Final = 5.0
+"""How long a call that is interrupted may take to end."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -39,14 +43,14 @@ class Loop:
         self._thread.start()
 
     def call(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        """What it gives, once it has; interrupted, it is cancelled. Raises `ClientClosed` where the loop has ended."""
-        future = self._submitted(coroutine)
+        """What it gives, once it has; interrupted, it has ended too. Raises `ClientClosed` where the loop has ended."""
         try:
-            return future.result()
+            return self._submitted(coroutine).result()
         except CancelledError:
             raise ClientClosed("the client was closed during the call") from None
         except BaseException:
-            future.cancel()
+            if getcoroutinestate(coroutine) != CORO_CLOSED:
+                self._stop(coroutine)
             raise
 
     def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -55,6 +59,11 @@ class Loop:
             self._submitted(self._end(last), ends=True)
             if threading.current_thread() is not self._thread:
                 self._thread.join()
+
+    def _stop(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Cancels what was submitted, and waits for its end, for some time."""
+        with suppress(ClientClosed, CancelledError, TimeoutError):
+            self._submitted(_stopped(coroutine)).result(_STOP_SECONDS)
 
     def _submitted(self, coroutine: Coroutine[Any, Any, _T], *, ends: bool = False) -> Future[_T]:
         """What is submitted before the end is run or cancelled, so that nobody waits for ever."""
@@ -88,12 +97,22 @@ async def _settled() -> None:
     await asyncio.gather(*others, return_exceptions=True)
 
 
-class Blocking:
-    """Something asynchronous, and the loop that it runs on."""
+async def _stopped(coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Cancels its task, if it has one by now, and waits for the end."""
+    for task in asyncio.all_tasks():
+        if task.get_coro() is coroutine:
+            task.cancel()
+            await asyncio.wait([task])
+    coroutine.close()
 
-    def __init__(self, loop: Loop, wrapped: Any) -> None:
+
+class Blocking:
+    """Something asynchronous, the loop that it runs on, and what it came from: a client that is forgotten is closed."""
+
+    def __init__(self, loop: Loop, wrapped: Any, origin: "Blocking | None" = None) -> None:
         self._loop = loop
         self._wrapped = wrapped
+        self._origin = origin
 
 
 _B = TypeVar("_B", bound=Blocking)
@@ -116,7 +135,7 @@ def wrapping(kind: type[_B], method: Callable[Concatenate[_A, _P], Any]) -> Call
 
     @wraps(method)
     def call(self: Blocking, /, *args: _P.args, **kwargs: _P.kwargs) -> _B:
-        return kind(self._loop, method(self._wrapped, *args, **kwargs))
+        return kind(self._loop, method(self._wrapped, *args, **kwargs), self)
 
     return call
 
@@ -166,7 +185,8 @@ class Stream(Blocking, Progress):
 class Client(Blocking):
     """`AsyncClient` for code without an event loop: the same methods, arguments and errors.
 
-    May be used from many threads. Close it, or use it with `with`. A child process made by forking needs its own.
+    May be used from many threads. Close it, or use it with `with`. A child process made by forking needs its own,
+    and over HTTP: gRPC cannot be used in a child whose parent has used it before the fork.
     """
 
     def __init__(self, url: str, **options: Unpack[Options]) -> None:
@@ -213,7 +233,7 @@ class Conversation(Blocking):
         **parameters: Unpack[Parameters],
     ) -> None:
         wrapped = AsyncConversation(client._wrapped, system=system, functions=functions, rounds=rounds, **parameters)  # noqa: SLF001 (of one family)
-        super().__init__(client._loop, wrapped)  # noqa: SLF001
+        super().__init__(client._loop, wrapped, client)  # noqa: SLF001
 
     @property
     def messages(self) -> list[dict[str, Any]]:

@@ -72,7 +72,7 @@ class AsyncConversation:
 
 
 class AsyncTurn(AsyncProgress):
-    """An `AsyncStream` over all rounds of a turn. Its `reply` is that of the round that is under way."""
+    """An `AsyncStream` over all rounds of a turn. Its `reply` is that of the last round that began to be answered."""
 
     def __init__(
         self,
@@ -91,18 +91,36 @@ class AsyncTurn(AsyncProgress):
         self._left = rounds
         self._on_end = on_end
         self._stream = ask(self._messages, self._parameters)
+        self._over = False
 
     @override
     async def __aenter__(self) -> Self:
         await self._stream.__aenter__()
+        self._over = False
         return self
 
     @override
     async def aclose(self) -> None:
+        self._over = True
         await self._stream.aclose()
 
     @override
     async def __anext__(self) -> Delta:
+        if self._over:
+            raise StopAsyncIteration
+        try:
+            return await self._next()
+        except BaseException:
+            self._over = True  # whether it has ended or failed
+            raise
+
+    @property
+    @override
+    def reply(self) -> Reply:
+        """The answer so far."""
+        return self._stream.reply
+
+    async def _next(self) -> Delta:
         while True:
             try:
                 return await anext(self._stream)
@@ -113,12 +131,6 @@ class AsyncTurn(AsyncProgress):
                     raise
             await self._next_round()
 
-    @property
-    @override
-    def reply(self) -> Reply:
-        """The answer so far."""
-        return self._stream.reply
-
     async def _next_round(self) -> None:
         """Runs what the model calls, and asks again."""
         if self._left == 0:
@@ -128,5 +140,6 @@ class AsyncTurn(AsyncProgress):
             self._messages.append(tool(await self._functions.call(call), tool_call_id=call.id))
         if self._parameters.get("tool_choice") not in ("auto", "none"):
             self._parameters.pop("tool_choice", None)  # or a required call would be required for ever
-        self._stream = self._ask(self._messages, self._parameters)
-        await self._stream.__aenter__()
+        stream = self._ask(self._messages, self._parameters)
+        await stream.__aenter__()
+        self._stream = stream  # only now: if the round is refused, the answer before it is still to be read

@@ -168,8 +168,14 @@ class Delta:
     logprobs: tuple[TokenLogprob, ...] = ()
 
 
-Event = Started | Delta | Usage
-"""What a wire gives of a stream: one `Started`, deltas, and the `Usage` where the server tells it."""
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """The answer is whole. What a wire still does until its stream ends is for its connection."""
+
+
+Event = Started | Delta | Usage | Whole
+"""What a wire gives of a stream: one `Started`, deltas, the `Usage` where the server tells it, and `Whole` from a wire
+that has something left to do then."""
 
 
 def finish_reason(name: str) -> FinishReason:

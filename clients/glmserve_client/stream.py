@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from glmserve_client.draft import Draft
 from glmserve_client.errors import InvalidAnswer, Stalled
-from glmserve_client.reply import Delta, Event, FinishReason, Reply, Started, ToolCall, Usage
+from glmserve_client.reply import Delta, Event, FinishReason, Reply, Started, ToolCall, Usage, Whole
 from glmserve_client.retry import Deadline, within
 
 Opened = tuple[Started, AsyncGenerator[Event], Deadline]
@@ -126,6 +126,8 @@ class AsyncStream(AsyncProgress):
         _, events, deadline = opened
         while True:
             event = await self._next(events, deadline)
+            if isinstance(event, Whole):
+                event = await anext(events)  # the end; the times are those of the answer, which is here
             draft.add(event)
             if isinstance(event, Delta):
                 return event

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.console import Console
 
+from glmserve_client.terminal.failure import failures
+
 if TYPE_CHECKING:
     from glmserve_client.bench.load import Plan
     from glmserve_client.bench.prompts import Prompts
@@ -24,7 +26,7 @@ _console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def bench(
     grpc: Annotated[str | None, typer.Option(help="A glmserve server's gRPC address, HOST:PORT.")] = None,
-    url: Annotated[str | None, typer.Option(help="Or the root of any OpenAI API: http://127.0.0.1:8080/v1")] = None,
+    url: Annotated[str | None, typer.Option(help="Or any: http://127.0.0.1:8080/v1, https, grpc, grpcs.")] = None,
     model: Annotated[str, typer.Option(help="The model's name.", show_default="the first listed")] = "",
     concurrency: Annotated[str, typer.Option(help="Clients at the same time; several numbers: one by one.")] = "1,4,8",
     requests: Annotated[
@@ -71,10 +73,9 @@ def bench(
     levels = _concurrencies(concurrency)
     if (grpc is None) == (url is None):
         raise typer.BadParameter("name one server: --grpc HOST:PORT or --url http://HOST:PORT/v1")
-    try:
-        measured = asyncio.run(_measured(grpc, url, api_key, plan, prompts, levels))
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+    with failures():
+        where = f"grpc://{grpc}" if grpc is not None else f"{url}"
+        measured = asyncio.run(_measured(where, api_key, plan, prompts, levels))
     _write(measured, json_file, plot)
     raise typer.Exit(0 if any(level["requests"]["answered"] for level in measured["levels"]) else 1)
 
@@ -130,12 +131,10 @@ def _parameters(text: str) -> int:
     return int(number)
 
 
-async def _measured(
-    grpc: str | None, url: str | None, api_key: str | None, plan: "Plan", prompts: "Prompts", levels: list[int]
-) -> "Figures":
+async def _measured(url: str, api_key: str | None, plan: "Plan", prompts: "Prompts", levels: list[int]) -> "Figures":
     from glmserve_client.bench.report import report
 
-    async with aclosing(_target(grpc, url, api_key)) as target:
+    async with aclosing(_target(url, api_key)) as target:
         with _console.status("Learning what the server is like") as status:
             plan = replace(plan, model=plan.model or await _first_model(target))
             return await report(
@@ -143,13 +142,16 @@ async def _measured(
             )
 
 
-def _target(grpc: str | None, url: str | None, api_key: str | None) -> "Target":
+def _target(url: str, api_key: str | None) -> "Target":
+    """Raises `ConfigurationError`."""
+    from glmserve_client.address import Certificates, WireKind, address
     from glmserve_client.bench.grpc_target import GrpcTarget
     from glmserve_client.bench.http_target import HttpTarget
 
-    if grpc is not None:
-        return GrpcTarget(grpc, api_key=api_key)
-    return HttpTarget(url or "", api_key=api_key)
+    where = address(url, api_key=api_key, certificates=Certificates(), plain_key=False)
+    if where.wire is WireKind.GRPC:
+        return GrpcTarget(where.authority, api_key=where.api_key, encrypted=where.encrypted)
+    return HttpTarget(where.url, api_key=where.api_key)
 
 
 async def _first_model(target: "Target") -> str:

@@ -1,6 +1,7 @@
 """A server of ours, over gRPC."""
 
 from collections.abc import AsyncGenerator
+from typing import Final
 
 import grpc
 import grpc.aio
@@ -14,17 +15,20 @@ from glmserve.v1.model_pb2 import ListModelsRequest
 from glmserve.v1.model_pb2_grpc import ModelServiceStub
 from glmserve_client.bench.target import Ask, Failed, Piece, Usage
 
+_OPTIONS: Final = (("grpc.enable_http_proxy", 0),)
+"""A proxy would be measured too, and see the key."""
+
 
 class GrpcTarget:
     """See `Target`. All streams share one connection."""
 
     face = "grpc"
 
-    def __init__(self, address: str, *, api_key: str | None) -> None:
+    def __init__(self, address: str, *, api_key: str | None, encrypted: bool = False) -> None:
         self.address = address
         self.ignored: set[str] = set()
         self._metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
-        self._channel = grpc.aio.insecure_channel(address)
+        self._channel = _channel(address, encrypted=encrypted)
 
     async def first_model(self) -> str:
         """See `Target.first_model`."""
@@ -64,6 +68,12 @@ class GrpcTarget:
     async def aclose(self) -> None:
         """See `Target.aclose`."""
         await self._channel.close()
+
+
+def _channel(address: str, *, encrypted: bool) -> grpc.aio.Channel:
+    if encrypted:
+        return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), _OPTIONS)
+    return grpc.aio.insecure_channel(address, _OPTIONS)
 
 
 def _request(ask: Ask) -> ChatCompletionRequest:

@@ -28,6 +28,8 @@ class HttpTarget:
             headers={"authorization": f"Bearer {api_key}"} if api_key else {},
             limits=httpx.Limits(max_connections=None),
             timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
+            verify=httpx.create_ssl_context(),
+            trust_env=False,  # no proxies: they would be measured too, and see the key
         )
 
     async def first_model(self) -> str:
@@ -54,7 +56,7 @@ class HttpTarget:
                 async for event in EventSource(answer).aiter_sse():
                     if event.data == "[DONE]":
                         return
-                    for part in _parts(event.data):
+                    for part in _parts(event.data) if event.data else ():
                         yield part
         except (httpx.HTTPError, httpx.StreamError, SSEError) as error:
             raise _lost(error) from None

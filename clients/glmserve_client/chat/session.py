@@ -99,7 +99,7 @@ class Session:
     def save(self, path: Path) -> None:
         """Writes the conversation, with a question that has no answer yet. Raises `ConfigurationError`: another file
         than its own is never written over."""
-        if path.exists() and path != self.file:
+        if path != self.file and _exists(path):
             raise ConfigurationError(f"{path} exists, and is kept: name another file")
         unanswered = [] if self._unanswered is None else [self._unanswered]
         self.transcript.save(path, model=self.model, unanswered=unanswered)
@@ -172,6 +172,14 @@ class Session:
             self.note("The answer is cut: a filter withheld the rest.")
         if reply.ignored:
             self.note(f"Not honoured by the model: {', '.join(reply.ignored)}.")
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file. Raises `ConfigurationError` where that cannot be known: one might be lost."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
 
 
 async def _drawn(screen: Screen, pace: Pace) -> None:

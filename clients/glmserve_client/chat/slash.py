@@ -14,6 +14,7 @@ from glmserve_client.chat.session import Session
 from glmserve_client.errors import ConfigurationError, GlmserveError
 from glmserve_client.terminal.catalogue import table
 from glmserve_client.terminal.failure import worded
+from glmserve_client.terminal.files import named
 from glmserve_client.terminal.question import picture
 
 _SHOWN: Final = 60
@@ -161,7 +162,7 @@ _ALIASES: Final = {"/clear": "/new", "/exit": "/quit"}
 
 
 def _file(name: str) -> Path:
-    return Path(*_split(name)[:1]).expanduser()
+    return named(next(iter(_split(name)), ""))
 
 
 def _split(names: str) -> list[str]:

@@ -2,12 +2,12 @@
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from glmserve_client.errors import ConfigurationError
+from glmserve_client.terminal.files import named
 
 if TYPE_CHECKING:
     from glmserve_client.parameters import Parameters
@@ -88,7 +88,7 @@ def picture(source: str) -> dict[str, Any]:
 
     if source.startswith(("https://", "http://", "data:")):
         return image(source)
-    path = Path(source).expanduser()
+    path = named(source)
     try:
         if not path.is_file():
             raise ConfigurationError(f"{source}: there is no such file")

@@ -1,16 +1,17 @@
 """The way to a server over HTTP: this project's edge, or any that speaks OpenAI's API."""
 
+import asyncio
 import json as json_text
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import cached_property
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 
 import httpx
-from httpx_sse import EventSource
+from httpx_sse import EventSource, ServerSentEvent
 
 from glmserve_client.address import Address, Certificates
 from glmserve_client.errors import (
@@ -26,7 +27,7 @@ from glmserve_client.errors import (
     UnknownModel,
 )
 from glmserve_client.model import Model, TokenCount
-from glmserve_client.reply import Event, Reply
+from glmserve_client.reply import Event, Reply, Whole
 from glmserve_client.wires import http_answer
 from glmserve_client.wires.http_error import error_of, stream_error
 from glmserve_client.wires.limited import LimitedTransport
@@ -34,6 +35,7 @@ from glmserve_client.wires.wire import Answer, Body
 
 _CONNECT_SECONDS: Final = 10.0
 _IDLE_SECONDS: Final = 60.0
+_END_SECONDS: Final = 1.0
 _HEADERS: Final = {"accept-encoding": "identity", "user-agent": "glmserve-client"}
 _KEEP_ALIVE: Final = ((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),)
 
@@ -75,8 +77,12 @@ class HttpWire:
             first = True
             async with aclosing(EventSource(response).aiter_sse()) as frames:
                 async for frame in frames:
+                    if not frame.data:
+                        continue  # an event without data is no more than a comment
                     response.extensions["limited"].reset()
                     if frame.data == "[DONE]":
+                        yield Whole()
+                        await _read_to_end(frames)
                         return
                     for event in _events(frame.data, first, _ignored(response)):
                         first = False
@@ -195,6 +201,14 @@ def _events(data: str, first: bool, ignored: tuple[str, ...]) -> list[Event]:
         if isinstance(found, dict) and found.get("error"):
             raise stream_error(found["error"])
     return http_answer.events(data, first=first, ignored=ignored)
+
+
+async def _read_to_end(frames: AsyncIterator[ServerSentEvent]) -> None:
+    """Reads what follows the answer, so that its connection can be used again: its end, unless that takes long."""
+    with suppress(TimeoutError, httpx.HTTPError, httpx.StreamError, ssl.SSLError, InvalidAnswer):
+        async with asyncio.timeout(_END_SECONDS):
+            async for _ in frames:
+                pass
 
 
 async def _json_body(response: httpx.Response) -> bytes:
