@@ -1,14 +1,19 @@
 """Images are fetched from where the operator allows it, and from nowhere else, however a URL is written."""
 
+import asyncio
+import gc
 import ipaddress
 import socket
+import ssl
 import threading
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from certificates import FILES
 from paintings import WHOLE
 
 from glmserve_server.configuration.flags import read_flags
@@ -166,6 +171,67 @@ async def test_a_host_that_is_not_there(fetcher: Fetcher) -> None:
         await other.aclose()
     with pytest.raises(Unusable, match="has no address"):
         await fetcher.fetch("https://no-such-host.invalid/a.png")
+
+
+async def test_a_host_that_wants_a_certificate_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=tmp_path / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        refusing = asyncio.create_task(asyncio.to_thread(refuse, listener, context))
+        fetcher = Fetcher(Hosts.of([f"127.0.0.1:{port}"]))
+        with pytest.raises(Unusable, match="broken off"):
+            await fetcher.fetch(f"https://127.0.0.1:{port}/image")
+        await refusing
+        await fetcher.aclose()
+
+
+def refuse(listener: socket.socket, context: ssl.SSLContext) -> None:
+    """Lets a caller know that it has shown no certificate, and waits until it has left."""
+    connection = listener.accept()[0]
+    with connection.dup() as kept:
+        with pytest.raises(ssl.SSLError):
+            context.wrap_socket(connection, server_side=True)
+        while kept.recv(1 << 16):
+            pass
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize(("seconds", "end"), [(1, Unusable), (60, asyncio.CancelledError)])
+async def test_a_host_that_says_nothing_in_the_handshake_is_left(seconds: float, end: type[BaseException]) -> None:
+    greeted, left = asyncio.Event(), asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        greeted.set()
+        await reader.read()
+        left.set()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        fetcher = Fetcher(Hosts.of([f"127.0.0.1:{port}"]), seconds=seconds)
+        fetch = asyncio.create_task(fetcher.fetch(f"https://127.0.0.1:{port}/image"))
+        await greeted.wait()
+        if end is asyncio.CancelledError:
+            fetch.cancel()
+        with pytest.raises(end):
+            await fetch
+        async with asyncio.timeout(10):
+            await left.wait()
+        await fetcher.aclose()
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Nothing is closed by the garbage collection."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 import base64
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from subprocess import PIPE, Popen
 from threading import Thread
 from typing import Any
 
@@ -31,6 +33,7 @@ from glmserve.v1.model_pb2 import GetModelRequest
 from glmserve.v1.model_pb2_grpc import ModelServiceStub
 from glmserve.v1.token_pb2 import CountTokensRequest
 from glmserve.v1.token_pb2_grpc import TokenServiceStub
+from glmserve_server.images.frame import Frame
 
 Way = Callable[[Glmserve], AbstractContextManager[Face]]
 
@@ -313,6 +316,16 @@ def test_a_decoder_that_is_killed_is_not_noticed(seeing: Glmserve, way: Way) -> 
         call = threads.submit(face.ask, [shown(large, "x")], **PROBE)
         busy_decoder(seeing).kill()
         assert call.result().completion_tokens == 48
+
+
+def test_a_signal_that_reaches_all_lets_a_decoder_finish() -> None:
+    with Popen([sys.executable, "-I", "-m", "glmserve_server.images.decoder"], stdin=PIPE, stdout=PIPE) as decoder:
+        while psutil.Process(decoder.pid).rlimit(psutil.RLIMIT_NOFILE) != (0, 0):
+            pass  # it is not ready yet
+        decoder.terminate()
+        answer, _ = decoder.communicate(Frame(8).head + RED_DISC)
+    assert answer[:1] == b"+"
+    assert decoder.returncode == 0
 
 
 def test_a_caller_who_leaves_leaves_no_decoder_behind(seeing: Glmserve) -> None:

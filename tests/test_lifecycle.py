@@ -72,6 +72,22 @@ def test_ctrl_c_on_the_terminal_reaches_all_and_ends_cleanly() -> None:
         assert gone(family)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("engine", ["chatglm", pytest.param("llama", marks=pytest.mark.llama)])
+def test_a_signal_that_reaches_all_lets_a_running_answer_finish(engine: str, number: signal.Signals) -> None:
+    flags = ("--model", MODEL)
+    running = Glmserve("serve", *flags) if engine == "chatglm" else llama_server(*flags, slots=1, command="serve")
+    with running as server, opened("grpc", server) as way:
+        family = server.family()
+        stream = way.stream(QUESTION, **ENDLESS, max_completion_tokens=1500)
+        next(stream)
+        os.killpg(server.pid, number)
+        *_, last = stream
+        assert (last.finish, last.completion_tokens) == ("length", 1500)
+        assert server.wait() == 0
+        assert gone(family)
+
+
 def test_nothing_outlives_a_server_that_is_killed() -> None:
     with Glmserve("up", "--model", MODEL, "--workers", "2") as server:
         family = server.family()

@@ -1,11 +1,13 @@
 """Several callers and several answers on few workers: prefixes, choices, fairness."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import grpc
 import openai
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +18,10 @@ from glmserve.v1.chat_pb2 import ChatCompletionRequest, CreateChatCompletionResp
 from glmserve.v1.chat_pb2_grpc import ChatServiceStub
 from glmserve.v1.content_pb2 import ContentPart
 from glmserve.v1.message_pb2 import Message
+from glmserve_server.bundled import BUNDLED
 from glmserve_server.engines.chatglm.job import common_prefix
+from glmserve_server.engines.chatglm.pool import Pool
+from glmserve_server.engines.chatglm.process import WorkerProcess
 from glmserve_server.waiting import Waiting
 
 TALKS = [
@@ -170,3 +175,24 @@ def test_the_common_prefix_is_the_longest(left: list[int], right: list[int]) -> 
     size = common_prefix(left, right)
     assert left[:size] == right[:size]
     assert size == min(len(left), len(right)) or left[size] != right[size]
+
+
+async def test_what_comes_after_the_end_is_not_heard() -> None:
+    started: list[WorkerProcess] = []
+    again = threading.Event()
+
+    def start(bell: Any) -> WorkerProcess:
+        if started:
+            again.set()
+        model = BUNDLED[MODEL]
+        started.append(WorkerProcess(model, context_length=128, threads=1, reuse=True, silence=30, bell=bell))
+        return started[-1]
+
+    errors: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    pool = Pool(start, workers=1, queue_limit=1, stall_limit=10, on_fault=errors.append)
+    await pool.start()
+    psutil.Process(started[0].pid).kill()
+    again.wait()  # its loss has been told, and this loop has not heard it
+    await pool.aclose()
+    assert errors == []

@@ -1,5 +1,6 @@
 """What is sent to an upstream, and what becomes of its answer. The suites of chats and tools run over one as well."""
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -29,6 +30,7 @@ from glmserve_gateway.parse import parse_chat_call
 from glmserve_server.configuration.flags import read_flags
 from glmserve_server.configuration.load import load
 from glmserve_server.engines.upstream import zhipu
+from glmserve_server.engines.upstream.addresses import Addresses
 from glmserve_server.engines.upstream.base import base_url, root_url
 from glmserve_server.engines.upstream.engine import UpstreamEngine
 from glmserve_server.engines.upstream.options import Preset, UpstreamOptions
@@ -313,6 +315,89 @@ async def test_everything_in_an_answer_arrives() -> None:
     assert first.finish_reason == 3
     assert (second.message.content[0].text, second.finish_reason, second.stop_string) == ("second", 1, "END")
     assert (reply.usage.prompt_tokens, reply.usage.completion_tokens, reply.usage.cached_tokens) == (5, 9, 4)
+
+
+def call(name: str, arguments: str, **more: Any) -> dict[str, Any]:
+    """A piece of a call that has a name."""
+    return {**more, "function": {"name": name, "arguments": arguments}}
+
+
+def rest(arguments: str, **more: Any) -> dict[str, Any]:
+    """A piece of a call that has none."""
+    return {**more, "function": {"arguments": arguments}}
+
+
+@pytest.mark.parametrize(
+    ("pieces", "calls"),
+    [
+        (  # one number for all
+            [call("f", '{"x":1}', index=0, id="a"), call("g", '{"y":2}', index=0, id="b")],
+            [("a", "f", '{"x":1}'), ("b", "g", '{"y":2}')],
+        ),
+        (
+            [
+                *(call("f", '{"x"', index=0, id="a"), rest(":1}", index=0)),
+                *(call("f", "{", index=0, id="b"), rest("}", index=0, id="b")),
+            ],
+            [("a", "f", '{"x":1}'), ("b", "f", "{}")],
+        ),
+        (  # a new id with every piece
+            [call("f", '{"x"', index=0, id="a"), rest(":1", index=0, id="b"), rest("}", index=0, id="c")],
+            [("a", "f", '{"x":1}')],
+        ),
+        (  # no numbers
+            [call("f", '{"x"', id="a"), rest(":1}"), call("g", "", id="b"), rest("{"), rest("}")],
+            [("a", "f", '{"x":1}'), ("b", "g", "{}")],
+        ),
+        (  # a number, and then none
+            [call("f", "{}", index=1, id="a"), call("g", "{", id="b"), rest("}")],
+            [("a", "f", "{}"), ("b", "g", "{}")],
+        ),
+        (  # null
+            [call("f", "{", index=0, id="a"), {"index": 0, "function": None}, rest("}", index=0)],
+            [("a", "f", "{}")],
+        ),
+    ],
+)
+async def test_calls_are_told_apart_however_they_are_numbered(
+    pieces: list[dict[str, Any]], calls: list[tuple[str, str, str]]
+) -> None:
+    script = [HEAD, *(chunk({"tool_calls": [piece]}) for piece in pieces), chunk(finish="tool_calls"), DONE]
+    with Upstream(b"".join(script)) as upstream:
+        made_calls = folded(await answered(upstream, {})).choices[0].message.tool_calls
+    assert [(one.id, one.name, one.arguments_json) for one in made_calls] == calls
+
+
+@pytest.mark.parametrize("last", [{"choices": None}, {}])
+async def test_null_is_nothing(last: dict[str, Any]) -> None:
+    script = [
+        HEAD,
+        event({"choices": [{"index": 0, "delta": None}]}),
+        chunk({"content": "Hi"}),
+        event({"choices": [{"index": 0, "delta": None, "finish_reason": "stop"}]}),
+        event({**last, "usage": {"prompt_tokens": 3, "completion_tokens": 2}}),
+        DONE,
+    ]
+    with Upstream(b"".join(script)) as upstream:
+        reply = folded(await answered(upstream, {}))
+    assert reply.choices[0].message.content[0].text == "Hi"
+    assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (3, 2)
+
+
+async def test_a_look_that_fails_is_not_the_last() -> None:
+    looks = iter([False])
+    faults: asyncio.Queue[str | None] = asyncio.Queue()
+
+    async def look(_: str) -> bool:
+        if not next(looks, True):
+            raise RuntimeError("what nobody has thought of")
+        return True
+
+    addresses = Addresses(["http://127.0.0.1/v1"], look, faults.put_nowait)
+    await addresses.start()
+    assert "can be reached" in (await faults.get() or "")
+    assert await faults.get() is None
+    await addresses.aclose()
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])

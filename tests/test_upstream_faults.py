@@ -111,6 +111,8 @@ FAULTS: dict[str, tuple[bytes | Script, int]] = {
     "502": (answer("502 Bad Gateway", HTML, kind="text/html"), 503),
     "504": (answer("504 Gateway Timeout", HTML, kind="text/html"), 504),
     "a redirect": (answer("307 Temporary Redirect", b"", "location: http://127.0.0.1:HHHHH/elsewhere"), 503),
+    "a redirect to no place": (answer("302 Found", b"", "location: about:blank"), 503),
+    "a redirect to a strange name": (answer("308 Permanent Redirect", b"", "location: //xn--xn--"), 503),
     "another protocol": (b"SSH-2.0-OpenSSH_9.6\r\n", 503),
     "nothing": (b"", 503),
     "a page": (answer("200 OK", HTML, kind="text/html"), 503),
@@ -122,6 +124,7 @@ FAULTS: dict[str, tuple[bytes | Script, int]] = {
     "no object": (HEAD + b"data: [1]\n\n", 503),
     "deep JSON": (HEAD + b"data: " + b"[" * 100_000 + b"\n\n", 503),
     "no choices": (HEAD + event({"choices": None}), 503),
+    "no choices and no usage": (HEAD + TEXT + event({"id": "1"}), 503),
     "choices of a wrong type": (HEAD + event({"choices": "Hi"}), 503),
     "text of a wrong type": (HEAD + chunk({"content": {"text": "Hi"}}), 503),
     "a choice too many": (HEAD + chunk({"content": "Hi"}, index=1 << 31), 503),
@@ -291,6 +294,32 @@ def test_health_follows_the_upstream(way: Way) -> None:
             assert face.ask(QUESTION, model="scripted").text == "Hello!"
             upstream.models = well
             assert next(statuses) == "SERVING"
+            assert face.ask(QUESTION, model="model").text == "Hi"
+
+
+@pytest.mark.parametrize("location", ["about:blank", "mailto:a", "//xn--xn--"])
+def test_a_look_that_is_redirected_is_not_the_last(location: str) -> None:
+    with Upstream() as upstream:
+        upstream.models = answer("503 Service Unavailable")
+        with (
+            Glmserve("serve", "--upstream", f"model={upstream.url}") as server,
+            grpc.insecure_channel(server.grpc_address) as channel,
+        ):
+            statuses = health_of(channel, "model")
+            assert next(statuses) == "NOT_SERVING"
+            upstream.models = answer("302 Found", b"", f"location: {location}")
+            assert next(statuses) == "SERVING"  # it answers, though it lists no models
+
+
+def test_a_server_that_redirects_everything_is_no_reason_not_to_start(way: Way) -> None:
+    redirect = answer("302 Found", b"", "location: about:blank")
+    with Upstream(redirect) as upstream:
+        upstream.models = redirect
+        with Glmserve("up", "--upstream", f"model={upstream.url}") as server, way(server) as face:
+            with pytest.raises(Refused) as refused:
+                face.ask(QUESTION, model="model")
+            assert refused.value.status == 503
+            upstream.script = HELLO
             assert face.ask(QUESTION, model="model").text == "Hi"
 
 

@@ -135,7 +135,8 @@ def _orientation(image: Image.Image) -> int:
 
 def _confine() -> None:
     """Takes from this process what a picture does not need. When the server dies, this process does too (Linux)."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the server's business, even when they reach all
+        signal.signal(number, signal.SIG_IGN)
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

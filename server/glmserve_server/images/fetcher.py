@@ -8,9 +8,10 @@ or credentials are used, and no connection is kept.
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Any, Final
 
 import httpcore2
 from typing_extensions import override
@@ -53,7 +54,7 @@ class Fetcher:
                 return await self._followed(Location.of(url))
         except TimeoutError:
             raise Unusable(f"could not be fetched within {self._seconds:g} seconds") from None
-        except (httpcore2.NetworkError, httpcore2.TimeoutException):
+        except (httpcore2.NetworkError, httpcore2.TimeoutException, ssl.SSLError):  # an alert may come late
             raise Unusable("could not be fetched: its host cannot be connected to, or has broken off") from None
         except (httpcore2.ProtocolError, httpcore2.UnsupportedProtocol):
             raise Unusable("could not be fetched: its host does not speak HTTP as it should") from None
@@ -138,8 +139,8 @@ class _CheckedNetwork(httpcore2.AsyncNetworkBackend):
             raise Unusable("is at an address that is not public, from where this server fetches no images")
         for address in addresses[:-1]:
             with contextlib.suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout):
-                return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
-        return await self._network.connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
+                return _Stream(await self._network.connect_tcp(address, port, timeout, local_address, socket_options))
+        return _Stream(await self._network.connect_tcp(addresses[-1], port, timeout, local_address, socket_options))
 
     async def _addresses(self, host: str, port: int) -> list[str]:
         loop = asyncio.get_running_loop()
@@ -150,3 +151,36 @@ class _CheckedNetwork(httpcore2.AsyncNetworkBackend):
         except (OSError, UnicodeError):
             raise Unusable("could not be fetched: its host has no address") from None
         return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class _Stream(httpcore2.AsyncNetworkStream):
+    """A connection that is closed when its handshake is cut: httpcore2 forgets it when that ends by a cancellation."""
+
+    def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
+        self._inner = inner
+
+    @override
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._inner.read(max_bytes, timeout)
+
+    @override
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._inner.write(buffer, timeout)
+
+    @override
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    @override
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.AsyncNetworkStream:
+        try:
+            return await self._inner.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            await self.aclose()
+            raise
+
+    @override
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)

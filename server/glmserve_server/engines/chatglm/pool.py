@@ -142,6 +142,8 @@ class Pool:
         )
 
     def _release(self, seat: Seat) -> None:
+        if self._closed:  # what the seats' threads said before their end may come after it
+            return
         self._observe()
         if self._waiting.call(seat):
             seat.take()
@@ -149,6 +151,8 @@ class Pool:
             self._free.append(seat)
 
     def _withdraw(self, seat: Seat) -> None:
+        if self._closed:
+            return
         if seat in self._free:
             self._free.remove(seat)
         self._observe()

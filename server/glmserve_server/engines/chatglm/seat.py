@@ -97,8 +97,9 @@ class Seat:
         """Ends the worker and the thread, without waiting for them."""
         self._closing.set()
         self._button.send_bytes(b"close")
-        if self._process is not None:
-            self._process.kill()
+        process = self._process  # once: the thread may take it away meanwhile
+        if process is not None:
+            process.kill()
 
     def join(self) -> None:
         """Waits for the thread; blocks."""

@@ -121,8 +121,10 @@ def _frames(job: Frame, picture: Picture | None, sequence: Sequence, link: Link)
 
 
 def _live_no_longer_than_the_parent() -> None:
-    """Ctrl-C is the server's business; when the server dies, however it dies, this process does too (Linux)."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Signals are the server's business, even those that reach all; when the server dies, however it dies, this process
+    does too (Linux)."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

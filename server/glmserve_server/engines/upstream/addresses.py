@@ -91,7 +91,12 @@ class Addresses:
         await asyncio.gather(*map(self._look_at, self._all))
 
     async def _look_at(self, address: Address) -> None:
-        self._set(address, up=await self._look(address.url))
+        up = False
+        try:
+            up = await self._look(address.url)
+        except Exception:  # whatever it is, there must be a next look
+            logger.exception("%s: it cannot be looked at", address.url)
+        self._set(address, up=up)
 
     def _set(self, address: Address, *, up: bool) -> None:
         if address.up is not up:

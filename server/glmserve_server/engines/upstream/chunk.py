@@ -5,9 +5,9 @@ A chunk of `/completions` has `text` in place of `delta`, and its own form of lo
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 _UINT32: Final = (1 << 32) - 1
 _BYTE: Final = 255
@@ -20,6 +20,8 @@ Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else val
 """A string; null is an empty one."""
 Count = Annotated[int, BeforeValidator(lambda value: 0 if value is None else value), Field(ge=0, le=_UINT32)]
 """A number of something; null is none."""
+Nothing: Final = BeforeValidator(lambda value: {} if value is None else value)
+"""For an object: null is an empty one."""
 Logprob = Annotated[float, Field(lt=math.inf)]
 """A logarithm of a probability, which may be minus infinity, and is a number."""
 
@@ -62,7 +64,7 @@ class ToolCallPiece(BaseModel):
 
     index: Count | None = None
     id: Text = ""
-    function: FunctionPiece = Field(default_factory=FunctionPiece)
+    function: Annotated[FunctionPiece, Nothing] = Field(default_factory=FunctionPiece)
 
 
 class DeltaPiece(BaseModel):
@@ -85,7 +87,7 @@ class ChoicePiece(BaseModel):
     """A piece of one choice."""
 
     index: Count = 0
-    delta: DeltaPiece = Field(default_factory=DeltaPiece)
+    delta: Annotated[DeltaPiece, Nothing] = Field(default_factory=DeltaPiece)
     text: Text = ""
     logprobs: Logprobs | None = None
     finish_reason: str | None = None
@@ -122,5 +124,12 @@ class UsagePiece(BaseModel):
 class Chunk(BaseModel):
     """One event."""
 
-    choices: Annotated[list[ChoicePiece], Field(max_length=_MOST_CHOICES)]
+    choices: Annotated[list[ChoicePiece], Field(max_length=_MOST_CHOICES)] | None = None
+    """Some servers leave them out where there is nothing but the usage."""
     usage: UsagePiece | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.choices is None and self.usage is None:
+            raise ValueError("neither choices nor usage")
+        return self

@@ -41,7 +41,10 @@ class Limited(httpx.AsyncByteStream):
 
 
 class LimitedTransport(httpx.AsyncBaseTransport):
-    """Puts `Limited` around every body; it is in the response's extensions as `limited`."""
+    """Puts `Limited` around every body; it is in the response's extensions as `limited`.
+
+    Where a redirect leads is left out: nobody follows it, but httpx would read it, and raise what it likes.
+    """
 
     def __init__(self, inner: httpx.AsyncBaseTransport, *, step: int, most: int) -> None:
         self._inner = inner
@@ -54,7 +57,9 @@ class LimitedTransport(httpx.AsyncBaseTransport):
         assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 (for the type checker)
         limited = Limited(response.stream, step=self._step, most=self._most)
         extensions = {**response.extensions, "limited": limited}
-        return httpx.Response(response.status_code, headers=response.headers, stream=limited, extensions=extensions)
+        headers = response.headers.copy()
+        headers.pop("location", None)
+        return httpx.Response(response.status_code, headers=headers, stream=limited, extensions=extensions)
 
     @override
     async def aclose(self) -> None:

@@ -82,7 +82,7 @@ class Reply:
                 ignored=self._ignored,
             )
             yield StreamChatCompletionResponse(started=started)
-        for piece in chunk.choices:
+        for piece in chunk.choices or ():
             if piece.index >= len(self._choices):
                 raise Unreadable
             yield from self._choices[piece.index].read(piece)
@@ -106,7 +106,9 @@ class _Choice:
         self._logprobs: list[TokenLogprob] = []
         """Those of tokens that have not made text yet."""
         self._calls: dict[int, int] = {}
-        """Our number of each call by the upstream's."""
+        """Our number of each call by the upstream's, for those that have one."""
+        self._ids: list[str] = []
+        """The upstream's id of each call."""
         self.finished = False
 
     def read(self, piece: ChoicePiece) -> Iterator[StreamChatCompletionResponse]:
@@ -131,19 +133,37 @@ class _Choice:
             yield StreamChatCompletionResponse(finished=self._finish(piece, piece.finish_reason))
 
     def _call(self, piece: ToolCallPiece) -> Iterator[StreamChatCompletionResponse]:
-        """A piece of a call; some servers number none, and give each whole."""
         name, arguments = piece.function.name, piece.function.arguments
-        theirs = len(self._calls) if piece.index is None else piece.index
         delta = ToolCallDelta(choice_index=self._index, arguments_json=arguments)
-        if theirs not in self._calls:
-            if not name or len(self._calls) == _MOST_CALLS:
+        number = self._continued(piece)
+        if number is None:
+            if not name or len(self._ids) == _MOST_CALLS:
                 raise Unreadable
-            self._calls[theirs] = len(self._calls)
+            number = self._add(piece)
             delta.id, delta.name = piece.id or f"call_{uuid.uuid4().hex[:24]}", name
         elif not arguments:
             return
-        delta.index = self._calls[theirs]
+        delta.index = number
         yield StreamChatCompletionResponse(tool_call=delta)
+
+    def _continued(self, piece: ToolCallPiece) -> int | None:
+        """Our number of the call that a piece goes on with. Some servers number no calls, some all alike; an id alone
+        begins none, for some make one up for every piece."""
+        named = piece.function.name != ""
+        if piece.index is None:
+            return None if named or not self._ids else len(self._ids) - 1
+        number = self._calls.get(piece.index)
+        if number is not None and named and piece.id and self._ids[number] not in ("", piece.id):
+            return None
+        return number
+
+    def _add(self, piece: ToolCallPiece) -> int:
+        """Our number of the call that a piece begins."""
+        number = len(self._ids)
+        self._ids.append(piece.id)
+        if piece.index is not None:
+            self._calls[piece.index] = number
+        return number
 
     def _finish(self, piece: ChoicePiece, reason: str) -> Finished:
         if reason in _FAILURES:
