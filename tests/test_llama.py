@@ -137,9 +137,10 @@ def test_the_same_seed_gives_the_same_text(face: Face) -> None:
 
 
 def test_penalties_change_the_text(face: Face) -> None:
-    plain = face.ask(QUESTION, **ENDLESS, max_completion_tokens=40)
+    hot = {"model": MODEL, "temperature": 2, "seed": 1, "ignore_eos": True, "max_completion_tokens": 40}
+    plain = face.ask(QUESTION, **hot)
     for penalty in ({"presence_penalty": 2}, {"frequency_penalty": 2}):
-        punished = face.ask(QUESTION, **ENDLESS, max_completion_tokens=40, **penalty)
+        punished = face.ask(QUESTION, **hot, **penalty)
         assert punished.text != plain.text
         assert punished.ignored == []
 

@@ -16,6 +16,7 @@ if importlib.util.find_spec("chatglm_cpp") is None:
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models"))
 from tiny_glm import base, bpe, tools  # noqa: E402
+from tiny_glm.average import average  # noqa: E402
 from tiny_glm.container import DataType  # noqa: E402
 from tiny_glm.conversation import Turn  # noqa: E402
 from tiny_glm.export import export  # noqa: E402
@@ -113,6 +114,21 @@ def test_a_grown_network_knows_what_the_file_knew(tmp_path: Path, tokenizer: bpe
     assert larger.parameter_count() > network.parameter_count()
     prompt = tokenizer.prompt(TALK)
     assert greedy_in_pytorch(larger, prompt, 20) == greedy_in_pytorch(network, prompt, 20)
+
+
+def test_an_average_has_the_mean_of_the_weights(tmp_path: Path, tokenizer: bpe.Tokenizer) -> None:
+    shape = replace(SHAPES[0], vocabulary=tokenizer.rows)
+    files = [tmp_path / f"{number}.bin" for number in range(3)]
+    for file, one in zip(files, (shape, shape, replace(shape, layers=3)), strict=True):
+        export(random_network(one), tokenizer, file, DataType.F32)
+    torch.nn.init.constant_((first := base.load(files[0]).network).layers[0].mlp.dense_4h_to_h.weight, 1.0)
+    export(first, tokenizer, files[0], DataType.F32)
+    average(files[:2], tmp_path / "mean.pt")
+    one, other, mean = (base.load(file).network.state_dict() for file in (*files[:2], tmp_path / "mean.pt"))
+    assert all(torch.allclose(mean[name], (one[name] + other[name]) / 2) for name in mean)
+    assert not all(torch.equal(one[name], other[name]) for name in mean)
+    with pytest.raises(ValueError, match=r"2\.bin has another shape or other tokens than .*0\.bin"):
+        average((files[0], files[2]), tmp_path / "none.pt")
 
 
 def test_the_served_tokenizer_writes_the_same_prompts(tmp_path: Path, tokenizer: bpe.Tokenizer) -> None:

@@ -1,4 +1,4 @@
-"""Command line: ``python -m tiny_glm grow | train | export | evaluate | ask | all``."""
+"""Command line: ``python -m tiny_glm grow | average | train | export | evaluate | ask | all``."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ def run_grow(args: argparse.Namespace) -> None:
     from .network import Shape
 
     grow.grow(args.old, args.checkpoint, Shape())
+
+
+def run_average(args: argparse.Namespace) -> None:
+    """Write a checkpoint with the mean of the weights of several."""
+    from . import average
+
+    average.average(args.parts, args.checkpoint)
 
 
 def run_train(args: argparse.Namespace) -> None:
@@ -84,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     for run, text in (
         (run_grow, "start from an older checkpoint or a model file: write the checkpoint that train continues"),
+        (run_average, "write a checkpoint with the mean of the weights of several checkpoints or model files"),
         (run_train, "train to a checkpoint; an unfinished one is continued"),
         (run_export, "write the model file"),
         (run_evaluate, "measure the model file"),
@@ -95,7 +103,9 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--file", type=Path, default=FILE, help="the model file (default: the embedded one)")
         if run is run_grow:
             command.add_argument("old", type=Path, help="the older checkpoint, or a model file")
-        if run in (run_grow, run_train, run_export, run_all):
+        if run is run_average:
+            command.add_argument("parts", type=Path, nargs="+", help="checkpoints or model files of one shape")
+        if run in (run_grow, run_average, run_train, run_export, run_all):
             command.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
         if run in (run_train, run_all):
             command.add_argument("--steps", type=int, default=5000)

@@ -77,6 +77,10 @@ def _city(source: Source, chinese: bool) -> str:
     return CITIES(source, chinese)
 
 
+def _room(source: Source, chinese: bool) -> str:
+    return BLANK if source.blank(0.3) else source.value(ROOMS_ZH if chinese else ROOMS)
+
+
 def _clock(source: Source, chinese: bool) -> str:
     hour, minute = source.rng.randint(0, 23), source.choice((0, 0, 5, 10, 15, 20, 30, 45))
     if chinese:
@@ -86,7 +90,7 @@ def _clock(source: Source, chinese: bool) -> str:
 
 
 def _task(source: Source, chinese: bool) -> str:
-    if not source.new_values and source.chance(0.4):
+    if source.blank(0.4):
         return _odd_task(source, chinese=chinese)
     w = words
     lists = (w.NAMES, w.FOODS, w.ANIMALS, w.THINGS)
@@ -161,7 +165,7 @@ TEXTS: dict[str, Draw] = {
     "city": _city,
     "name": listed(words.NAMES, words.CHINESE_NAMES),
     "thing": listed(words.THINGS, words.CHINESE_THINGS),
-    "room": listed(ROOMS, ROOMS_ZH),
+    "room": _room,
     "language": lambda source, chinese: source.choice(LANGUAGES_ZH if chinese else LANGUAGES),
     "currency": lambda source, _: source.choice(CURRENCIES),
     "clock": _clock,

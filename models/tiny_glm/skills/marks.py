@@ -81,15 +81,14 @@ def _joined(source: Source) -> str:
 
 
 def _sound(source: Source) -> str:
-    """Return a sound, such as ``Brr``, ``Shh`` or ``tatatata``."""
+    """Return a sound, such as ``Brr`` or ``Shh``."""
     rng = source.rng
     text = (
         rng.choice(words.ONSETS)
         + rng.choice(("", "", *words.VOWELS[:5]))
         + rng.choice("bfghklmnprstwz") * rng.randint(1, 3)
     )
-    text = text * 2 if source.chance(0.3) else text
-    return text.upper() if source.chance(0.1) else text.capitalize() if source.chance(0.7) else text
+    return text.upper() if source.chance(0.1) else text.capitalize()
 
 
 def _characters(source: Source) -> str:
