@@ -42,7 +42,6 @@ OTHERS = [
     "fine_tuning/jobs",
     "images/edits",
     "images/generations",
-    "models/a/b%FF",
     "moderations",
     "organization/costs",
     "realtime/sessions",

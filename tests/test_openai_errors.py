@@ -209,7 +209,7 @@ async def test_a_missing_content_type_is_refused(http: httpx.AsyncClient) -> Non
     assert "must be application/json, not missing" in response.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("name", ["%FF", "%C0%AF", "%ED%A0%80", "a%E6%99", "%E6%99%BA%FF"])
+@pytest.mark.parametrize("name", ["%FF", "%C0%AF", "%ED%A0%80", "a%E6%99", "%E6%99%BA%FF", "a/b%FF"])
 async def test_a_model_name_that_is_no_text_is_refused(http: httpx.AsyncClient, name: str) -> None:
     response = await http.get(f"/models/{name}")
     assert response.status_code == 400
