@@ -1,7 +1,6 @@
 """`glmserve chat` as a person at a terminal meets it."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -223,13 +222,6 @@ def test_a_name_that_no_file_can_have_is_told_and_nothing_is_lost(chat: Terminal
     assert joined("File name too long") in joined(chat.ask(f"{command} {long}"))
     chat.ask(f"/save {tmp_path}/talk.json")
     assert len(json.loads((tmp_path / "talk.json").read_text())["messages"]) == 2
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="no folder is closed to root")
-def test_a_folder_that_is_closed_is_told(chat: Terminal, tmp_path: Path) -> None:
-    (tmp_path / "closed").mkdir(mode=0)
-    for command in ("/save", "/load", "/image"):
-        assert joined("Permission denied") in joined(chat.ask(f"{command} {tmp_path}/closed/x"))
 
 
 def test_a_failed_question_is_asked_again(foreign: tuple[Upstream, Terminal]) -> None:
