@@ -15,7 +15,7 @@ _EXTRAS: Final = ("ignore_eos", "stream_options")
 
 
 class HttpTarget:
-    """See `Target`. Every stream has a connection of its own; they are kept and used again."""
+    """See `Target`. Every stream has a connection of its own, which ends with it."""
 
     face = "http"
 

@@ -6,27 +6,27 @@ from .. import words
 from ..conversation import Source, Words, bare
 from . import repeat
 
-_MARKS = Words(
-    "Ahoy!|Sir,|Well,|Yes!|Dear friend,|Answer:|Beep!|Hmm,|Listen:|Aha!|OK.|Reply:|Note:|Friend,|Bot:|[bot]|***|Meow!|Captain,|Hello!|Hi!|Indeed,|Sure!|Look:|Right,|Result:|>>|Oh!|Hooray!|Boss,|Moo!|AI:|Greetings!|Madam,|Absolutely!|Behold!|Dear user,|Good day!|My answer:|In short:|Attention:|Psst,|Well now,|Arr!|Quack!|Fact:|Friends,|Let me see:|Ha!|Ladies and gentlemen,|Tada!|Okay,|Honestly,|From the heart:|Sir or madam,|Here you go:|Teacher says:|Ding!|~|==>|(bot)|Robot:|Howdy!|Wow!|As you wish,|With pleasure:|My lord,|Honey,|Darling,|Hear me:|Breaking news:|Surely,|Of course!|Q&A:|Ho ho ho!|Yo,|Aye aye,|Bonjour!|Message:|To be honest,|The bot says|So,|Thanks for asking!|Step one:",
-    separator="|",
-)
-_ENDS = Words(
-    "over|Meow!|Have a nice day.|Bye!|The end.|OK?|Beep!|Over and out.|That is all.|Amen.|sir|captain|***|Thank you.|Any questions?|Yours, Bob|Cheers!|Done.|Ahoy!|my friend|!!!|Stop.|Good luck!|boss|Roger.|Woof!|See you.|Peace.|Enjoy!|madam|:)|😀|I hope that helps.|Over to you.|Good night.|Cut!|Best wishes|Yours truly, Tiny|Take care.|That is it, folks!|End of message.|Love, Grandma|Quack!|Arr!|Ha ha!|Period.|Next!|What else?|Is that clear?|No offence.|Just saying.|Believe me.|Your servant|Ask me more!|~|<end>|[end]|(end)|-- bot|Your bot|Yours, the robot|And that is that.|Ready for more?|Right?|Okay?|Got it?|Sleep well.|Be safe.|Keep smiling!|Bravo!|Tada!|Sincerely, me|P.S. Be kind.|Until next time!|Moo!|Miaow.|Peace and love.|Class dismissed.|Hugs!|xoxo|Up and away!|Now or never.|Sir, yes sir!",
-    separator="|",
-)
-_MARKS_ZH = Words(
-    "好的，|回答：|喵！|主人，|您好！|嗯，|朋友，|听着：|答：|是的，|哈哈，|老板，|汪！|亲爱的，|请听：|船长，|听好了，|收到！|报告：|回复：|亲，|大家好，|同学，|老师，|当然，|没问题，|这样说吧：|机器人：|咕咕！|哎呀，|哇！|各位，|长官，|陛下，|告诉你，|结果：",
-    separator="|",
-)
-_ENDS_ZH = Words(
-    "喵|谢谢！|完毕。|主人。|再见！|祝你愉快。|汪|就是这样。|朋友。|老板。|还有问题吗？|加油！|辛苦了。|好不好？|完了。|船长。|么么哒。|咩|咕咕|以上。|请放心。|晚安。|保重！|明白吗？|对吧？|结束。|再会。|爱你。|长官。|陛下。|同学。|亲。|机器人敬上。|下次见！|祝好。|哈哈！",
-    separator="|",
-)
-
-
-STARTS = {False: _MARKS, True: _MARKS_ZH}
-ENDS = {False: _ENDS, True: _ENDS_ZH}
-"""By whether they are Chinese."""
+# By whether they are Chinese.
+STARTS = {
+    False: Words(
+        "Ahoy!|Sir,|Well,|Yes!|Dear friend,|Answer:|Beep!|Hmm,|Listen:|Aha!|OK.|Reply:|Note:|Friend,|Bot:|[bot]|***|Meow!|Captain,|Hello!|Hi!|Indeed,|Sure!|Look:|Right,|Result:|>>|Oh!|Hooray!|Boss,|Moo!|AI:|Greetings!|Madam,|Absolutely!|Behold!|Dear user,|Good day!|My answer:|In short:|Attention:|Psst,|Well now,|Arr!|Quack!|Fact:|Friends,|Let me see:|Ha!|Ladies and gentlemen,|Tada!|Okay,|Honestly,|From the heart:|Sir or madam,|Here you go:|Teacher says:|Ding!|~|==>|(bot)|Robot:|Howdy!|Wow!|As you wish,|With pleasure:|My lord,|Honey,|Darling,|Hear me:|Breaking news:|Surely,|Of course!|Q&A:|Ho ho ho!|Yo,|Aye aye,|Bonjour!|Message:|To be honest,|The bot says|So,|Thanks for asking!|Step one:",
+        separator="|",
+    ),
+    True: Words(
+        "好的，|回答：|喵！|主人，|您好！|嗯，|朋友，|听着：|答：|是的，|哈哈，|老板，|汪！|亲爱的，|请听：|船长，|听好了，|收到！|报告：|回复：|亲，|大家好，|同学，|老师，|当然，|没问题，|这样说吧：|机器人：|咕咕！|哎呀，|哇！|各位，|长官，|陛下，|告诉你，|结果：",
+        separator="|",
+    ),
+}
+ENDS = {
+    False: Words(
+        "over|Meow!|Have a nice day.|Bye!|The end.|OK?|Beep!|Over and out.|That is all.|Amen.|sir|captain|***|Thank you.|Any questions?|Yours, Bob|Cheers!|Done.|Ahoy!|my friend|!!!|Stop.|Good luck!|boss|Roger.|Woof!|See you.|Peace.|Enjoy!|madam|:)|😀|I hope that helps.|Over to you.|Good night.|Cut!|Best wishes|Yours truly, Tiny|Take care.|That is it, folks!|End of message.|Love, Grandma|Quack!|Arr!|Ha ha!|Period.|Next!|What else?|Is that clear?|No offence.|Just saying.|Believe me.|Your servant|Ask me more!|~|<end>|[end]|(end)|-- bot|Your bot|Yours, the robot|And that is that.|Ready for more?|Right?|Okay?|Got it?|Sleep well.|Be safe.|Keep smiling!|Bravo!|Tada!|Sincerely, me|P.S. Be kind.|Until next time!|Moo!|Miaow.|Peace and love.|Class dismissed.|Hugs!|xoxo|Up and away!|Now or never.|Sir, yes sir!",
+        separator="|",
+    ),
+    True: Words(
+        "喵|谢谢！|完毕。|主人。|再见！|祝你愉快。|汪|就是这样。|朋友。|老板。|还有问题吗？|加油！|辛苦了。|好不好？|完了。|船长。|么么哒。|咩|咕咕|以上。|请放心。|晚安。|保重！|明白吗？|对吧？|结束。|再会。|爱你。|长官。|陛下。|同学。|亲。|机器人敬上。|下次见！|祝好。|哈哈！",
+        separator="|",
+    ),
+}
 
 
 def draw(source: Source, known: Words, *, chinese: bool) -> str:

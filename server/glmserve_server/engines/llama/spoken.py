@@ -46,7 +46,6 @@ class SpokenAnswer:
         self._answer = Answer(reader, request, index, prompt_tokens)
         self._stop_ids = stop_ids
         self._endless = request.ignore_eos
-        self._stop_token: int | None = None
         self._logprobs = Logprobs(request)
 
     @property
@@ -68,10 +67,9 @@ class SpokenAnswer:
             return Begun(progress["cache"])
         shown, choice = chunk["__verbose"], chunk["choices"][0]
         if choice["finish_reason"] is not None:
-            return End("stop", self._stop_token) if shown["stop_type"] == "eos" else End("length", None)
+            return End("stop" if shown["stop_type"] == "eos" else "length", None)
         token, text = shown["tokens"][0], choice["text"]
         if token in self._stop_ids:
-            self._stop_token = token
             # Not all files name all of them to llama.cpp, which would go on behind one that it does not know.
             return None if self._endless else End("stop", token)
         self._logprobs.add(choice["logprobs"])
